@@ -1,0 +1,1 @@
+"""Compiled integer kernels; `aidge_quant.kernels` checks the arguments and calls them."""
