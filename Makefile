@@ -80,7 +80,7 @@ $(VENV)/.ready:
 			'(Debian, Ubuntu: apt install python3-venv)' >&2; \
 		rm -rf $(VENV); exit 2; }
 	@$(PIP) install 'pip>=23' $(BUILD_TOOLS)
-	@$(PIP) install $$($(PY) -c \
+	@$(PIP) install 'pip>=23' $$($(PY) -c \
 		'from scikit_build_core.build import get_requires_for_build_editable as r; print(*r())')
 	@touch $@
 
@@ -89,12 +89,12 @@ $(VENV)/.run: $(VENV)/.ready $(BUILD_INPUTS)
 	@$(PIP) install $(EDITABLE) $(if $(wildcard $(VENV)/.develop),$(REBUILD)) --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.run pyproject.toml
-	@echo '== installing what the tests need in $(VENV)'
+$(VENV)/.test: $(VENV)/.ready $(BUILD_INPUTS)
+	@echo '== building and installing aidge_quant and what its tests need in $(VENV)'
 	@$(PIP) install $(EDITABLE) $(if $(wildcard $(VENV)/.develop),$(REBUILD)) --editable '.[test]'
-	@touch $@
+	@touch $(VENV)/.run $@
 
-$(VENV)/.lint: $(VENV)/.run pyproject.toml
+$(VENV)/.lint: pyproject.toml | $(VENV)/.run
 	@echo '== installing the lint tools in $(VENV)'
 	@$(PIP) install $(EDITABLE) $(if $(wildcard $(VENV)/.develop),$(REBUILD)) --editable '.[dev]'
-	@touch $@
+	@touch $(VENV)/.run $@
