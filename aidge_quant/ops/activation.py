@@ -1,0 +1,197 @@
+"""Functions of one value, and what passes need to know of each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aidge_quant.errors import GraphError
+from aidge_quant.ops.base import Operator, Shape, Trait, operator
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise(Operator):
+    """Base: the output has the shape of the first input."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.POINTWISE, Trait.KEEPS_CHANNELS})
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return the shape of the data."""
+        if shapes[0] is None:
+            raise GraphError(f"{self.type}: its data input is missing")
+        return (shapes[0],)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class ReLU(Pointwise):
+    """max(x, 0); exact on integers."""
+
+    traits: ClassVar[frozenset[str]] = frozenset(
+        {Trait.HOMOGENEOUS, Trait.MOVES, Trait.KEEPS_CHANNELS}
+    )
+    onnx: ClassVar[tuple[str, ...] | None] = ("Relu",)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return max(x, 0) in the type of x."""
+        x = arrays[0]
+        assert x is not None
+        return np.maximum(x, x.dtype.type(0))
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Clip(Pointwise):
+    """min(max(x, lower), upper); ReLU6 is Clip(0, 6).
+
+    Attributes
+    ----------
+    lower, upper : float
+        In units of the data: passes that scale the data scale these too. Infinite where absent.
+    """
+
+    lower: float = -np.inf
+    upper: float = np.inf
+
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
+    onnx: ClassVar[tuple[str, ...] | None] = ("Clip",)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the clipped values in the type of x."""
+        x = arrays[0]
+        assert x is not None
+        if x.dtype.kind in "iu":
+            bounds = np.iinfo(x.dtype)
+            lower = int(max(self.lower, bounds.min))
+            return np.clip(x, lower, int(min(self.upper, bounds.max)))
+        return np.minimum(np.maximum(x, x.dtype.type(self.lower)), x.dtype.type(self.upper))
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class LeakyReLU(Pointwise):
+    """x for x >= 0, alpha * x below."""
+
+    alpha: float = 0.01
+
+    traits: ClassVar[frozenset[str]] = Pointwise.traits | {Trait.HOMOGENEOUS}
+    onnx: ClassVar[tuple[str, ...] | None] = ("LeakyRelu",)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the function of float values."""
+        x = arrays[0]
+        assert x is not None
+        return np.where(x >= 0, x, x * x.dtype.type(self.alpha))
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class PReLU(Pointwise):
+    """x for x >= 0, slope * x below; the slope is a parameter that broadcasts to the data."""
+
+    roles: ClassVar[tuple[str, ...]] = ("data", "constant")
+    traits: ClassVar[frozenset[str]] = Pointwise.traits | {Trait.HOMOGENEOUS}
+    onnx: ClassVar[tuple[str, ...] | None] = ("PRelu",)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the function of float values."""
+        x, slope = arrays
+        assert x is not None and slope is not None
+        return np.where(x >= 0, x, x * slope.astype(x.dtype))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    half = x.dtype.type(0.5)
+    return half * (np.tanh(half * x) + x.dtype.type(1))  # no overflow for large |x|
+
+
+@dataclass(frozen=True, eq=False)
+class FloatFunction(Pointwise):
+    """Base of the parameterless float functions; ``function`` is the whole class."""
+
+    function: ClassVar[Callable[[np.ndarray], np.ndarray]]
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the function of float values."""
+        x = arrays[0]
+        assert x is not None
+        return type(self).function(x).astype(x.dtype, copy=False)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Sigmoid(FloatFunction):
+    """1 / (1 + exp(-x))."""
+
+    function = staticmethod(_sigmoid)
+    onnx: ClassVar[tuple[str, ...] | None] = ("Sigmoid",)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Tanh(FloatFunction):
+    """Hyperbolic tangent."""
+
+    function = staticmethod(np.tanh)
+    onnx: ClassVar[tuple[str, ...] | None] = ("Tanh",)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class HardSigmoid(Pointwise):
+    """max(0, min(1, alpha * x + beta))."""
+
+    alpha: float = 0.2
+    beta: float = 0.5
+
+    onnx: ClassVar[tuple[str, ...] | None] = ("HardSigmoid",)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the function of float values."""
+        x = arrays[0]
+        assert x is not None
+        kind = x.dtype.type
+        return np.clip(x * kind(self.alpha) + kind(self.beta), kind(0), kind(1))
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class HardSwish(FloatFunction):
+    """x * max(0, min(1, x / 6 + 0.5))."""
+
+    function = staticmethod(lambda x: x * np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1))
+    onnx: ClassVar[tuple[str, ...] | None] = ("HardSwish",)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Softmax(Operator):
+    """exp(x) / sum(exp(x)) along an axis.
+
+    Attributes
+    ----------
+    axis : int
+    flatten : bool
+        The meaning before opset 13: the axes from ``axis`` on are one.
+    """
+
+    axis: int = -1
+    flatten: bool = False
+
+    onnx: ClassVar[tuple[str, ...] | None] = ("Softmax",)
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return the shape of the data."""
+        if shapes[0] is None:
+            raise GraphError("Softmax: its data input is missing")
+        return (shapes[0],)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the probabilities."""
+        x = arrays[0]
+        assert x is not None
+        axis = self.axis % x.ndim
+        axes = tuple(range(axis, x.ndim)) if self.flatten else (axis,)
+        shifted = np.exp(x - x.max(axis=axes, keepdims=True))
+        return shifted / shifted.sum(axis=axes, keepdims=True)

@@ -1,0 +1,75 @@
+"""Operators on two activations, element by element, with numpy's broadcasting."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.errors import GraphError, ShapeError
+from aidge_quant.ops.base import Operator, Shape, Trait, operator
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(Operator):
+    """Base: integers are widened to int32 before the operation."""
+
+    roles: ClassVar[tuple[str, ...]] = ("data", "data")
+    function: ClassVar[Callable[[np.ndarray, np.ndarray], np.ndarray]]
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return the broadcast shape."""
+        if shapes[0] is None or shapes[1] is None:
+            raise GraphError(f"{self.type}: an input is missing")
+        try:
+            return (np.broadcast_shapes(shapes[0], shapes[1]),)
+        except ValueError:
+            raise ShapeError(f"shapes {shapes[0]} and {shapes[1]} do not broadcast") from None
+
+    def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
+        """Return int32 for 8 and 16-bit integers, else the type of the first input."""
+        first = dtypes[0]
+        if first is None:
+            raise GraphError(f"{self.type}: an input is missing")
+        return (dtype.int32 if first.is_integer and first.bits < 32 else first,)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the result in the accumulator's type."""
+        a, b = arrays
+        assert a is not None and b is not None
+        if a.dtype.kind in "iu" and a.dtype.itemsize < 4:
+            a = a.astype(np.int32)
+        if b.dtype.kind in "iu" and b.dtype.itemsize < 4:
+            b = b.astype(np.int32)
+        return type(self).function(a, b)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Add(Binary):
+    """a + b."""
+
+    function = staticmethod(np.add)
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
+    onnx: ClassVar[tuple[str, ...] | None] = ("Add",)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Sub(Binary):
+    """a - b."""
+
+    function = staticmethod(np.subtract)
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
+    onnx: ClassVar[tuple[str, ...] | None] = ("Sub",)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Mul(Binary):
+    """a * b."""
+
+    function = staticmethod(np.multiply)
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
+    onnx: ClassVar[tuple[str, ...] | None] = ("Mul",)

@@ -1,0 +1,135 @@
+"""Pools over windows and over whole axes."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, require_rank
+from aidge_quant.ops.windows import missing_at_end, output_sizes, pad_spatial, sliding
+
+
+def round_half_up_quotient(total: np.ndarray, count: np.ndarray | int) -> np.ndarray:
+    """Return floor((2 * total + count) / (2 * count)) of integers: the mean, rounded half up."""
+    return np.floor_divide(2 * total.astype(np.int64) + count, 2 * np.asarray(count, np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class WindowPool(Operator):
+    """Base of MaxPool and AveragePool: data (batch, channels, *spatial).
+
+    Attributes
+    ----------
+    window, stride, dilation : tuple of int, one a spatial axis
+    padding : tuple of int, all begins, then all ends
+    ceil : bool
+        Round the output size up.
+    """
+
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
+    ceil: bool = False
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return (batch, channels, *spatial)."""
+        data = require_rank(shapes[0], (len(self.window) + 2,), "data")
+        return ((*data[:2], *self._outputs(data)),)
+
+    def _outputs(self, data: Shape) -> tuple[int, ...]:
+        return output_sizes(
+            data[2:], self.window, self.stride, self.dilation, self.padding, ceil=self.ceil
+        )
+
+    def _windows(self, x: np.ndarray, value: float) -> np.ndarray:
+        outputs = self._outputs(x.shape)
+        arguments = (self.window, self.stride, self.dilation)
+        extra = missing_at_end(x.shape[2:], *arguments, self.padding, outputs)
+        return sliding(pad_spatial(x, self.padding, value, extra), *arguments, outputs)
+
+    @property
+    def _window_axes(self) -> tuple[int, ...]:
+        return tuple(range(-len(self.window), 0))
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class MaxPool(WindowPool):
+    """Largest value of each window; padding does not count."""
+
+    traits: ClassVar[frozenset[str]] = frozenset(
+        {Trait.MOVES, Trait.HOMOGENEOUS, Trait.KEEPS_CHANNELS}
+    )
+    onnx: ClassVar[tuple[str, ...] | None] = ("MaxPool",)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the maxima in the type of x."""
+        x = arrays[0]
+        assert x is not None
+        least = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
+        return self._windows(x, least).max(axis=self._window_axes)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class AveragePool(WindowPool):
+    """Mean of each window; integers are rounded half up.
+
+    Attributes
+    ----------
+    count_include_pad : bool
+        Whether padding counts as zeros; the part of a ceil-mode window beyond it never counts.
+    """
+
+    count_include_pad: bool = False
+
+    traits: ClassVar[frozenset[str]] = frozenset(
+        {Trait.SUMS, Trait.HOMOGENEOUS, Trait.KEEPS_CHANNELS}
+    )
+    onnx: ClassVar[tuple[str, ...] | None] = ("AveragePool",)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the means in the type of x."""
+        x = arrays[0]
+        assert x is not None
+        ones = np.ones((1, 1, *x.shape[2:]), np.int64)
+        if self.count_include_pad:
+            ones = pad_spatial(ones, self.padding, 1)
+            inner = AveragePool(
+                self.window, self.stride, self.dilation, (0,) * len(self.padding), self.ceil
+            )
+            count = inner._windows(ones, 0).sum(axis=self._window_axes)
+        else:
+            count = self._windows(ones, 0).sum(axis=self._window_axes)
+        if x.dtype.kind in "iu":
+            total = self._windows(x.astype(np.int64), 0).sum(axis=self._window_axes)
+            return round_half_up_quotient(total, count).astype(x.dtype)
+        total = self._windows(x, 0).sum(axis=self._window_axes)
+        return (total / count).astype(x.dtype)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class GlobalAveragePool(Operator):
+    """Mean over all spatial axes, which stay with size 1; integers are rounded half up."""
+
+    traits: ClassVar[frozenset[str]] = frozenset(
+        {Trait.SUMS, Trait.HOMOGENEOUS, Trait.KEEPS_CHANNELS}
+    )
+    onnx: ClassVar[tuple[str, ...] | None] = ("GlobalAveragePool",)
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return (batch, channels, 1, ...)."""
+        data = require_rank(shapes[0], (3, 4, 5), "data")
+        return ((*data[:2], *(1,) * (len(data) - 2)),)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the means in the type of x."""
+        x = arrays[0]
+        assert x is not None
+        axes = tuple(range(2, x.ndim))
+        if x.dtype.kind in "iu":
+            total = x.sum(axis=axes, keepdims=True, dtype=np.int64)
+            return round_half_up_quotient(total, x[0, 0].size).astype(x.dtype)
+        return x.mean(axis=axes, keepdims=True, dtype=x.dtype)
