@@ -53,10 +53,11 @@ endif
 bench: $(VENV)/.run ## time quantization, the golden model and the C
 	@$(PY) benchmarks/run.py $(ARGS)
 
-lint: $(VENV)/.lint ## check style, format and types
+lint: $(VENV)/.lint ## check style, format, types and spelling
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/codespell
 
 clean: ## remove everything that was built, the environment too
 	rm -rf build dist

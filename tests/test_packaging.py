@@ -11,10 +11,14 @@ from aidge_quant import _version, resources
 ROOT = shared_data.CHECKOUT
 
 
+def read(name: str) -> str:
+    """Return the text of a file of the checkout."""
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
 def listed_kernels() -> list[str]:
     """Return the modules that CMakeLists.txt builds, in its order."""
-    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    return re.findall(r"^aidge_quant_kernel\((\w+)\)$", text, re.MULTILINE)
+    return re.findall(r"^aidge_quant_kernel\((\w+)\)$", read("CMakeLists.txt"), re.MULTILINE)
 
 
 def test_every_kernel_module_is_listed_once_in_order():
@@ -30,6 +34,14 @@ def test_no_kernel_sets_directives_of_its_own():
     for path in (ROOT / "_kernels").glob("*.p*"):
         if path.suffix in (".pyx", ".pxd"):
             assert "# cython:" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_the_makefile_installs_the_declared_build_tools():
+    declared = re.search(r"^requires = \[(.*)\]$", read("pyproject.toml"), re.MULTILINE)
+    installed = re.search(r"^BUILD_TOOLS *:= (.*)$", read("Makefile"), re.MULTILINE)
+    assert declared is not None
+    assert installed is not None
+    assert declared[1].replace('"', "'").split(", ") == installed[1].split()
 
 
 def test_templates_are_found():
