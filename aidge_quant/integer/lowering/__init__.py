@@ -1,0 +1,1 @@
+"""Lowering: from a quantized graph to an IntegerNetwork, one rule per operator."""

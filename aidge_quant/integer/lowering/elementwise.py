@@ -1,0 +1,173 @@
+"""Rules of the layers that work element by element."""
+
+import numpy as np
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.graph import Annotation, Node, Port
+from aidge_quant.integer.layers import Add, Clamp, Lookup, Multiply, Rescale
+from aidge_quant.integer.lowering.builder import Builder, View
+from aidge_quant.integer.lowering.requantize import (
+    Tail,
+    clipped,
+    compensation,
+    data_port,
+    folded_bias,
+    quantizer_tail,
+    read_tail,
+    requantization,
+)
+from aidge_quant.integer.tensors import IntegerTensor
+from aidge_quant.ops import Dequantizer, Quantizer, Sub, Trait
+
+
+def lower_add(builder: Builder, node: Node) -> None:
+    """Add and Sub of two tensors of one shape, with the compensation in the multipliers."""
+    first, second = builder.tensor(node.input(0)), builder.tensor(node.input(1))
+    if first.shape != second.shape:
+        raise builder.refuse(
+            node, f"its inputs have shapes {first.onnx_shape} and {second.onnx_shape}, expected one"
+        )
+    tail = read_tail(builder, node)
+    sign = -1 if isinstance(node.operator, Sub) else 1
+    multipliers = (tail.coefficient, sign * tail.coefficient)
+    zeros = -(multipliers[0] * first.zero_point + multipliers[1] * second.zero_point)
+    form, addend = requantization(tail, 1)
+    bias = int(folded_bias(node.name, np.asarray(zeros), addend))
+    out = _output(builder, tail)
+    inputs = (first.name, second.name)
+    builder.emit(Add(node.name, inputs, out.name, _source(node, tail), multipliers, bias, form))
+
+
+def lower_mul(builder: Builder, node: Node) -> None:
+    """Emit a Rescale for a compensation, a Multiply for a product of two tensors."""
+    if node.annotations.get(Annotation.IS_COMPENSATION):
+        quantizer = builder.graph.sole_consumer(node)
+        if quantizer is None or not isinstance(quantizer.operator, Quantizer):
+            raise builder.refuse(node, "a compensation without a quantizer behind it")
+        tail = quantizer_tail(builder, quantizer)
+        _emit_rescale(builder, node, data_port(builder, node), tail, compensation(builder, node))
+        return
+    first, second = builder.tensor(node.input(0)), builder.tensor(node.input(1))
+    if first.size < second.size:
+        first, second = second, first
+    per_channel = second.size == second.channels == first.channels
+    if first.shape != second.shape and not per_channel:
+        raise builder.refuse(
+            node,
+            f"its inputs have shapes {first.onnx_shape} and {second.onnx_shape}, expected one "
+            "shape or one value a channel",
+        )
+    tail = read_tail(builder, node)
+    if tail.coefficient != 1:
+        raise builder.refuse(node, "a compensation follows a product of two tensors")
+    form, addend = requantization(tail, 1)
+    out = _output(builder, tail)
+    zeros = (first.zero_point, second.zero_point)
+    inputs = (first.name, second.name)
+    bias = int(folded_bias(node.name, np.zeros((), np.int64), addend))
+    builder.emit(Multiply(node.name, inputs, out.name, _source(node, tail), zeros, bias, form))
+
+
+def lower_quantizer(builder: Builder, node: Node) -> None:
+    """Emit a Rescale for a quantizer that follows no layer."""
+    source = node.input(0)
+    tail = quantizer_tail(builder, node)
+    _emit_rescale(builder, node, source, tail, 1)
+
+
+def lower_clip(builder: Builder, node: Node) -> None:
+    """ReLU and Clip that nothing before could take over."""
+    view = builder.view(node.input(0))
+    lower, upper = clipped(node, view.lower, view.upper)
+    if (lower, upper) == (view.lower, view.upper):
+        builder.bind(node, view)
+        return
+    data = builder.tensor(node.input(0))
+    out = builder.output(node, like=data)
+    bounds = (lower + data.zero_point, upper + data.zero_point)
+    builder.emit(Clamp(node.name, (data.name,), out.name, (node.name,), *bounds))
+    builder.bind(node, View(out, builder.shape(node), lower, upper))
+
+
+def lower_dequantizer(builder: Builder, node: Node) -> None:
+    """At the output: nothing. Before functions of one value: a table of all of them together."""
+    if all(output.port.node is not node for output in builder.graph.outputs):
+        _lower_function(builder, node)
+        return
+    if builder.graph.uses(node):
+        raise builder.refuse(node, "it is an output and is read as well")
+    builder.bind(node, builder.view(node.input(0)))
+
+
+def _lower_function(builder: Builder, node: Node) -> None:
+    functions: list[Node] = []
+    following = builder.graph.sole_consumer(node)
+    while following is not None and Trait.POINTWISE in following.operator.traits:
+        functions.append(following)
+        following = builder.graph.sole_consumer(following)
+    if following is None or not isinstance(following.operator, Quantizer) or not functions:
+        last = functions[-1] if functions else node
+        raise builder.refuse(
+            last,
+            "it stays in float: no quantizer follows it",
+            "only functions of one value can be tables",
+        )
+    data = builder.tensor(node.input(0))
+    tail = quantizer_tail(builder, following)
+    for element_type in (data.dtype, tail.element_type):
+        if element_type is not dtype.int8:
+            raise builder.refuse(
+                functions[0], f"a table holds int8 only, its data is {element_type.value}"
+            )
+    table = _tabulate(builder, [node, *functions, following], data, tail)
+    out = _output(builder, tail)
+    names = (node.name, *(n.name for n in functions), *(n.name for n in tail.nodes))
+    builder.fused.update(functions)
+    builder.emit(Lookup(functions[0].name, (data.name,), out.name, names, table))
+
+
+def _tabulate(builder: Builder, chain: list[Node], data: IntegerTensor, tail: Tail) -> np.ndarray:
+    """Return the int8 table (1 or channels, 256): the chain run on every stored value."""
+    stored = np.arange(-128, 128, dtype=np.int64)
+    rank = len(data.onnx_shape)
+    channels = data.onnx_shape[0] if rank else 1
+    values = (stored - data.zero_point).astype(np.float64)
+    x: np.ndarray = np.broadcast_to(
+        values.reshape(256, *(1,) * rank), (256, channels, *(1,) * (rank - 1))
+    )
+    for node in chain:
+        parameters = [builder.constant(port) for port in node.inputs[1:] if port is not None]
+        operator = node.operator
+        if isinstance(operator, Quantizer | Dequantizer):
+            x = operator.forward(x)
+        else:
+            x = np.asarray(operator.forward(x.astype(np.float32), *parameters))
+    result = np.clip(x.astype(np.int64), tail.lower, tail.upper) + tail.zero_point
+    table = result.reshape(256, channels).T.astype(np.int8)
+    return np.ascontiguousarray(table[:1] if (table == table[:1]).all() else table)
+
+
+def _emit_rescale(builder: Builder, node: Node, source: Port, tail: Tail, multiplier: int) -> None:
+    data = builder.tensor(source)
+    form, addend = requantization(tail, data.channels if len(data.onnx_shape) in (1, 3) else 1)
+    if form.per_channel:
+        raise builder.refuse(node, "a rescale has one scale for all channels")
+    bias = int(folded_bias(node.name, np.asarray(-multiplier * data.zero_point), addend))
+    out = _output(builder, tail)
+    sources = tuple(dict.fromkeys((node.name, *(n.name for n in tail.nodes))))
+    builder.emit(Rescale(node.name, (data.name,), out.name, sources, multiplier, bias, form))
+
+
+def _output(builder: Builder, tail: Tail) -> IntegerTensor:
+    out = builder.output(
+        tail.last,
+        element_type=tail.element_type,
+        scale=tail.scale,
+        zero_point=tail.zero_point,
+    )
+    builder.bind(tail.last, View(out, builder.shape(tail.last), tail.lower, tail.upper))
+    return out
+
+
+def _source(node: Node, tail: Tail) -> tuple[str, ...]:
+    return (node.name, *(n.name for n in tail.nodes))

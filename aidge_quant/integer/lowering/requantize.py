@@ -1,0 +1,233 @@
+"""The end of a fused layer: compensation, quantizer and clips, as one Requantization."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.errors import GraphError, OverflowProofError
+from aidge_quant.graph import Annotation, Node, Port
+from aidge_quant.integer.layers import HALF_UP, Requantization
+from aidge_quant.integer.lowering.builder import Builder
+from aidge_quant.ops import Clip, Mul, Quantizer, ReLU
+
+INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Tail:
+    """What follows the accumulator of a layer, up to the tensor that is stored.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        The nodes fused, in order; the last one's output is the layer's output.
+    quantizer : Quantizer
+    coefficient : int
+        Compensation multiplied into the accumulator; 1 without.
+    lower, upper : int
+        Bounds of the stored value less its zero point.
+    scale : float or array
+        Real value of one unit.
+    element_type : dtype
+        Type that is stored.
+    zero_point : int
+    """
+
+    nodes: tuple[Node, ...]
+    quantizer: Quantizer
+    coefficient: int
+    lower: int
+    upper: int
+    scale: float | np.ndarray
+    element_type: dtype
+    zero_point: int
+
+    @property
+    def last(self) -> Node:
+        """The node whose output is stored."""
+        return self.nodes[-1]
+
+
+def read_tail(builder: Builder, node: Node) -> Tail:
+    """Return the tail of ``node``, whose output is an accumulator, and mark its nodes as fused.
+
+    Raises
+    ------
+    UnsupportedError
+        If no quantizer follows, or it does not round.
+    """
+    nodes: list[Node] = []
+    coefficient = 1
+    following = builder.graph.sole_consumer(node)
+    if following is not None and following.annotations.get(Annotation.IS_COMPENSATION):
+        coefficient = compensation(builder, following)
+        nodes.append(following)
+        following = builder.graph.sole_consumer(following)
+    if following is None or not isinstance(following.operator, Quantizer):
+        raise builder.refuse(
+            node, "no quantizer follows its accumulator", "call quantize_network before lower"
+        )
+    nodes.append(following)
+    return _with_clips(builder, nodes, coefficient)
+
+
+def quantizer_tail(builder: Builder, node: Node, coefficient: int = 1) -> Tail:
+    """Return the tail that starts at the quantizer ``node`` itself."""
+    return _with_clips(builder, [node], coefficient)
+
+
+def compensation(builder: Builder, node: Node) -> int:
+    """Return the integer coefficient of a compensation node."""
+    port = next(p for p in node.inputs if p is not None and builder.is_constant(p.node))
+    value = builder.constant(port)
+    if not isinstance(node.operator, Mul) or value.size != 1 or value.item() != int(value.item()):
+        raise builder.refuse(node, f"its coefficient {value} is not one integer")
+    return int(value.item())
+
+
+def data_port(builder: Builder, node: Node) -> Port:
+    """Return the input of ``node`` that is not a constant."""
+    return next(p for p in node.inputs if p is not None and not builder.is_constant(p.node))
+
+
+def _with_clips(builder: Builder, nodes: list[Node], coefficient: int) -> Tail:
+    node = nodes[-1]
+    quantizer: Quantizer = node.operator
+    if quantizer.rounding is None or quantizer.clip is None:
+        raise builder.refuse(node, "it neither rounds nor clips", "quantize without no_quant=True")
+    if Annotation.SCALE not in node.annotations:
+        raise builder.refuse(node, "the real value of its integers is not noted on it")
+    scale = node.annotations[Annotation.SCALE]
+    lower, upper = quantizer.clip
+    following = builder.graph.sole_consumer(node)
+    while following is not None and isinstance(following.operator, ReLU | Clip):
+        lower, upper = clipped(following, lower, upper)
+        nodes.append(following)
+        following = builder.graph.sole_consumer(following)
+    element_type = storage_type(quantizer.clip)
+    zero_point = stored_zero_point(lower, upper, element_type)
+    builder.fused.update(nodes)
+    return Tail(tuple(nodes), quantizer, coefficient, lower, upper, scale, element_type, zero_point)
+
+
+def clipped(node: Node, lower: int, upper: int) -> tuple[int, int]:
+    """Return the bounds behind a ReLU or an integer Clip."""
+    if isinstance(node.operator, ReLU):
+        return max(lower, 0), max(upper, 0)
+    low, high = node.operator.lower, node.operator.upper
+    for bound in (low, high):
+        if np.isfinite(bound) and bound != int(bound):
+            raise GraphError(f"{node.name} (Clip): bound {bound} is not on the integer grid")
+    if np.isfinite(low):
+        lower, upper = max(lower, int(low)), max(upper, int(low))
+    if np.isfinite(high):
+        lower, upper = min(lower, int(high)), min(upper, int(high))
+    return lower, upper
+
+
+def storage_type(clip: tuple[int, int]) -> dtype:
+    """Return the smallest type that stores an interval, with a zero point where it is 8 bits."""
+    for element_type in (dtype.int8, dtype.int16, dtype.int32):
+        if clip[1] - clip[0] <= element_type.max - element_type.min and (
+            element_type is dtype.int8
+            or (clip[0] >= element_type.min and clip[1] <= element_type.max)
+        ):
+            return element_type
+    raise OverflowProofError(f"the interval {clip} does not fit into 32 bits")
+
+
+def stored_zero_point(lower: int, upper: int, element_type: dtype) -> int:
+    """Return 0 where the bounds fit the type, else the zero point that puts ``lower`` at its least.
+
+    Raises
+    ------
+    OverflowProofError
+        If 0 itself lies so far outside the bounds that no zero point of the type exists.
+    """
+    if lower >= element_type.min and upper <= element_type.max:
+        return 0
+    zero_point = element_type.min - lower
+    if not element_type.min <= zero_point <= element_type.max:
+        raise OverflowProofError(f"no {element_type.value} zero point stores {lower} to {upper}")
+    return zero_point
+
+
+def requantization(tail: Tail, channels: int) -> tuple[Requantization, np.ndarray]:
+    """Return the requantization and what it adds to the bias.
+
+    Returns
+    -------
+    requantization : Requantization
+    addend : int64 array () or (channels,)
+        Rounding constants and, where all shifts are to the right, the output's zero point.
+    """
+    quantizer = tail.quantizer
+    lower = tail.lower + tail.zero_point
+    upper = tail.upper + tail.zero_point
+    rounding = quantizer.rounding or HALF_UP
+    if quantizer.shift is None:
+        multiplier, shift = fixed_point(np.asarray(quantizer.scale, np.float64), channels)
+        form = Requantization(shift, multiplier, tail.zero_point, lower, upper, rounding)
+        return form, np.zeros((), np.int64)
+    shift = _per_channel(np.asarray(quantizer.shift), channels).astype(np.int64)
+    addend = np.zeros(shift.shape, np.int64)
+    offset = tail.zero_point
+    if rounding == HALF_UP:
+        addend += np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)
+        if (shift >= 0).all():
+            addend += np.int64(offset) << shift
+            offset = 0
+    form = Requantization(shift.astype(np.int8), None, offset, lower, upper, rounding)
+    return form, addend if addend.size > 1 else addend.reshape(())
+
+
+def fixed_point(scale: np.ndarray, channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the multiplier and shift nearest to ``scale``: scale = multiplier * 2**-shift.
+
+    Parameters
+    ----------
+    scale : float64 array () or (channels,), positive, below 2**30
+
+    Returns
+    -------
+    multiplier : int32 array (1,) or (channels,), in [2**30, 2**31)
+    shift : int8 array of the same shape, 1 to 62; scales below 2**-32 saturate at 62
+    """
+    values = _per_channel(scale, channels)
+    mantissa, exponent = np.frexp(values)
+    multiplier = np.floor(mantissa * 2.0**31 + 0.5).astype(np.int64)
+    carry = multiplier == 2**31
+    multiplier[carry] = 2**30
+    shift = 31 - (exponent + carry)
+    if not (np.isfinite(values).all() and (values > 0).all() and (shift >= 1).all()):
+        raise GraphError(f"scale {values} has no fixed-point form: expected 0 < scale < 2**30")
+    small = shift > 62
+    multiplier[small], shift[small] = 2**30, 62
+    return multiplier.astype(np.int32), shift.astype(np.int8)
+
+
+def folded_bias(name: str, bias: np.ndarray, addend: np.ndarray) -> np.ndarray:
+    """Return bias + addend as int32.
+
+    Raises
+    ------
+    OverflowProofError
+        If a channel leaves int32.
+    """
+    total = np.asarray(bias, np.int64) + addend
+    worst = int(np.abs(total).argmax())
+    if abs(int(total.reshape(-1)[worst])) > INT32_MAX:
+        raise OverflowProofError(
+            f"{name}: the bias of channel {worst} is {total.reshape(-1)[worst]} with its rounding "
+            "constant and zero points, which int32 cannot hold; use fewer bits or a larger "
+            "output range"
+        )
+    return total.astype(np.int32)
+
+
+def _per_channel(values: np.ndarray, channels: int) -> np.ndarray:
+    flat = np.atleast_1d(values).reshape(-1)
+    if flat.size not in (1, channels):
+        raise GraphError(f"{flat.size} scales for {channels} channels")
+    return flat
