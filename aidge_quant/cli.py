@@ -1,0 +1,130 @@
+"""Command line of the package: ``aidge-quant``.
+
+Exit status: 0 done; 1 done, and the answer is no (C differs, a node is unsupported); 2 could not be
+done, with the reason on standard error.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from aidge_quant._version import __version__
+from aidge_quant.commands.export import export_command
+from aidge_quant.commands.inspect import inspect_command
+from aidge_quant.errors import AidgeQuantError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    arguments = _parser().parse_args(argv)
+    if arguments.verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    try:
+        status: int = arguments.command(arguments, Console())
+    except AidgeQuantError as error:
+        print(f"aidge-quant: {error}", file=sys.stderr)  # noqa: T201 - the face of the command
+        return 2
+    except BrokenPipeError:
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aidge-quant",
+        description="Quantize a trained ONNX network; export it as C99 that equals its Python model.",
+    )
+    parser.add_argument("--version", action="version", version=f"aidge-quant {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True)
+    _add_export(commands)
+    _add_inspect(commands)
+    return parser
+
+
+def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a model as a folder of C",
+        description="Quantize MODEL on calibration data, write it as C, compile it and compare.",
+    )
+    _add_common(parser)
+    parser.add_argument(
+        "--calibration",
+        required=True,
+        metavar="DATA",
+        help=".npz or .npy with samples as the float network is fed with them, batch first",
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to create")
+    parser.add_argument("--name", required=True, help="prefix of every C identifier")
+    parser.add_argument("--key", help="name of the calibration array in the .npz")
+    parser.add_argument("--samples", type=_positive, help="calibrate on the first N samples")
+    parser.add_argument("--test", metavar="DATA", help="samples to compare on, with labels if any")
+    parser.add_argument("--test-key", help="name of the test array in the .npz")
+    parser.add_argument("--labels", help="name of the label array in the .npz")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    switch = argparse.BooleanOptionalAction
+    parser.add_argument(
+        "--verify", action=switch, default=True, help="compile and compare with Python"
+    )
+    parser.add_argument(
+        "--single-shift", action=switch, default=True, help="end every layer in one rounding shift"
+    )
+    parser.add_argument("--equalize", action=switch, default=True, help="equalize weight ranges")
+    parser.add_argument(
+        "--channel-wise", action=switch, default=False, help="a weight scale for every channel"
+    )
+    parser.add_argument(
+        "--optimize-signs", action=switch, default=False, help="use 256 levels behind a ReLU"
+    )
+    parser.add_argument(
+        "--clipping", choices=("max", "mse", "aa", "kl"), default="max", help="choice of ranges"
+    )
+    parser.add_argument(
+        "--input-range", type=float, help="largest magnitude at the input (default: measured)"
+    )
+    parser.set_defaults(command=export_command)
+
+
+def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "inspect", help="list the nodes of a model and what becomes of them"
+    )
+    _add_common(parser)
+    parser.add_argument("--mermaid", action="store_true", help="print the graph as a flowchart")
+    parser.set_defaults(command=inspect_command)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="ONNX file")
+    parser.add_argument(
+        "--input-dim",
+        action="append",
+        default=[],
+        type=_input_dim,
+        metavar="NAME=SIZES",
+        help="sizes of an input the file leaves open, for example input=1,3,48,48",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log the steps")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _input_dim(text: str) -> tuple[str, tuple[int, ...]]:
+    name, separator, sizes = text.rpartition("=")
+    try:
+        if not separator or not name:
+            raise ValueError(text)
+        return name, tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=SIZES, as input=1,3,48,48"
+        ) from None

@@ -1,0 +1,1 @@
+"""What the subcommands of ``aidge-quant`` do; the parser is in ``aidge_quant.cli``."""

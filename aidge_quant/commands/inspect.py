@@ -1,0 +1,50 @@
+"""``aidge-quant inspect``: what is in a model, and what quantization makes of it."""
+
+import json
+from argparse import Namespace
+
+from rich.console import Console
+from rich.table import Table
+
+from aidge_quant.executor import infer_shapes
+from aidge_quant.graph import to_mermaid
+from aidge_quant.onnx_io import load_onnx
+from aidge_quant.ops import Input, Producer
+from aidge_quant.ptq import quantizability_rows
+
+
+def inspect_command(arguments: Namespace, console: Console) -> int:
+    """Carry out ``aidge-quant inspect``: 0, or 1 if a node cannot be quantized."""
+    graph = load_onnx(arguments.model, input_shapes=dict(arguments.input_dim))
+    if arguments.mermaid:
+        console.print(to_mermaid(graph), highlight=False, markup=False, soft_wrap=True)
+        return 0
+    shapes = infer_shapes(graph)
+    verdicts = {row.name: row for row in quantizability_rows(graph)}
+    rows = []
+    for node in graph.topological():
+        if not isinstance(node.operator, Input | Producer):
+            verdict = verdicts.get(node.name)
+            rows.append(
+                {
+                    "node": node.name,
+                    "operator": node.type,
+                    "output": [list(shape) for shape in shapes[node]],
+                    "status": verdict.status if verdict else "",
+                    "remark": verdict.remark if verdict else "",
+                }
+            )
+    unsupported = sum(row["status"] == "unsupported" for row in rows)
+    if arguments.json:
+        inputs = {node.name: list(node.operator.shape) for node in graph.inputs}
+        found = {"inputs": inputs, "outputs": [o.name for o in graph.outputs], "nodes": rows}
+        console.print_json(json.dumps(found))
+        return int(unsupported > 0)
+    table = Table(title=str(arguments.model))
+    for column in ("node", "operator", "output", "status", "remark"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        shown = ", ".join("x".join(map(str, shape)) for shape in row["output"])
+        table.add_row(row["node"], row["operator"], shown, row["status"], row["remark"])
+    console.print(table)
+    return int(unsupported > 0)
