@@ -1,10 +1,13 @@
 """Layers of an integer network: what each computes, in integers, exactly.
 
-The arithmetic stated in these docstrings is the contract (version 1). It is implemented three times on
-purpose: by the Cython kernels, by the C templates, and by ``tests/oracle.py`` in Python integers.
+The arithmetic stated in these docstrings is the contract (version 1). It is implemented three times
+on purpose: by the Cython kernels, the C templates, and ``tests/oracle.py`` in Python integers.
 
-Names in the formulas: ``x`` stored input, ``y`` stored output, ``acc`` int32 accumulator. Division by
-powers of two is the arithmetic right shift ``>>`` (towards minus infinity).
+Names in the formulas: ``x`` stored input, ``y`` stored output, ``acc`` int32 accumulator. Division
+by powers of two is the arithmetic right shift ``>>`` (towards minus infinity).
+
+Layers with arithmetic read int8 or int16, all inputs of one type, and write int8, int16 or int32;
+the others write the type that they read.
 """
 
 from dataclasses import dataclass
@@ -30,19 +33,19 @@ class Requantization:
 
     Single shift, half even: ``t = acc / 2**k`` rounded to the nearest, ties to the even neighbour.
 
-    Multiplier form, half up, in int64: ``t = (acc * m + (1 << (n - 1))) >> n``; half even likewise with
-    ties to even. m is in [2**30, 2**31), n in 1 to 62, held in ``multiplier`` and ``shift``.
+    Multiplier form, half up, in int64: ``t = (acc * m + (1 << (n - 1))) >> n``; half even likewise
+    with ties to even. m is in [2**30, 2**31), n in 1 to 62, held in ``multiplier`` and ``shift``.
 
     Then ``y = clip(t + offset, lower, upper)``.
 
     Attributes
     ----------
     shift : int8 array (1,) or (channels,)
-        k, -30 to 30, or n.
+        k, -30 to 30, or n. Layers without weights have one.
     multiplier : int32 array, shaped as ``shift``, or None
     offset : int
-        Added after the shift. 0 where the output's zero point is part of the bias, which is the case
-        whenever all shifts are >= 0 in the single-shift, half-up form.
+        Added after the shift. 0 where the output's zero point is part of the bias, which is the
+        case whenever all shifts are >= 0 in the single-shift, half-up form.
     lower, upper : int
         Clip bounds, within the output's type. They carry ReLU and ReLU6.
     rounding : {"half_up", "half_even"}
@@ -82,13 +85,17 @@ class Layer:
     output: str
     source: tuple[str, ...]
 
-    #: Name of the kernel in ``templates/kernels`` and, with a type suffix, in ``kernels``.
+    #: Name of the kernel in ``templates/kernels`` and in ``kernels``; there with the suffix _s8 or
+    #: _s16 of the data it reads, unless it only moves or compares values of any type.
     kernel: ClassVar[str] = ""
 
     @property
     def kind(self) -> str:
         """Name of the class."""
         return type(self).__name__
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.kind})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +125,8 @@ class Convolution(Affine):
     """2-D convolution, grouped and dilated as asked; 1-D signals have height 1.
 
     acc[y, x, o] = bias[o] + sum(weight[o, ky, kx, i] * input[y * sy + ky * dy - top,
-    x * sx + kx * dx - left, g * in / groups + i]), g the group of o; positions outside read ``pad_value``.
+    x * sx + kx * dx - left, g * in / groups + i]), g the group of o; positions outside read
+    ``pad_value``.
 
     Attributes
     ----------
@@ -164,14 +172,18 @@ class TransposedConvolution(Affine):
     """2-D transposed convolution.
 
     acc[y, x, o] = bias[o] + sum(weight[o, ky, kx, i] * (input[iy, ix, g * in / groups + i] -
-    input_zero_point)) over the taps with iy * sy = y + top - ky * dy and ix * sx = x + left - kx * dx for
-    an input position (iy, ix). The zero point is subtracted here and is not part of the bias, because
-    the number of taps differs between outputs.
+    input_zero_point)) over the taps with iy * sy = y + top - ky * dy and ix * sx = x + left -
+    kx * dx for an input position (iy, ix). The zero point is subtracted here and is not part of the
+    bias, because the number of taps differs between outputs.
+
+    The output is (height - 1) * sy + dy * (kernel height - 1) + 1 - top - bottom high; the width
+    likewise.
 
     Attributes
     ----------
     weight : array (out, kernel height, kernel width, in / groups)
-    padding : (int, int, int, int), top, left, bottom, right of the output that is cut off
+    padding : (int, int, int, int), top, left, bottom, right of the output that is cut off; negative
+        where the output is larger (output padding)
     """
 
     stride: tuple[int, int]
@@ -187,7 +199,8 @@ class TransposedConvolution(Affine):
 class FullyConnected(Affine):
     """acc[r, o] = bias[o] + sum(weight[o, i] * input[r, i]).
 
-    The input is read as rows of ``in`` values, whatever its shape.
+    The input is read as rows of ``in`` values, whatever its shape; the last axis of the output is
+    ``out``.
 
     Attributes
     ----------
@@ -222,7 +235,8 @@ class Add(Layer):
 class Multiply(Layer):
     """acc = (a - zero_points[0]) * (b - zero_points[1]) + bias.
 
-    ``b`` has the shape of ``a``, or is one value a channel: (1, 1, channels) or (channels,).
+    ``b`` has the shape of ``a``, or is one value a channel: (1, 1, channels) or (channels,). The
+    zero points are those of the inputs.
     """
 
     zero_points: tuple[int, int]
@@ -247,12 +261,12 @@ class Rescale(Layer):
 class AveragePool(Layer):
     """Average over a window.
 
-    With a requantization (1 / N is part of the output's scale): acc = bias + sum(x) over the window,
-    positions outside reading ``zero_point``.
+    With a requantization (1 / N is part of the output's scale): acc = bias + sum(x) over the
+    window, positions outside reading ``zero_point``.
 
     Without: ``t = floor((2 * sum(x - zero_point) + N) / (2 * N))`` (round half up),
-    ``y = clip(t + zero_point, lower, upper)``; the sum is over the positions inside, N counts these, or the
-    whole window if ``count_include_pad``.
+    ``y = clip(t + zero_point, lower, upper)``; the sum is over the positions inside, N counts
+    these, or the whole window if ``count_include_pad``. The output then has the input's type.
 
     Attributes
     ----------
@@ -383,7 +397,7 @@ class Resize(Layer):
 
 @dataclass(frozen=True, eq=False)
 class ArgMax(Layer):
-    """Index, int32, of the first largest value along the last stored axis; that axis becomes size 1."""
+    """Index, int32, of the first largest value of the last stored axis, which becomes size 1."""
 
     kernel: ClassVar[str] = "argmax"
 

@@ -29,7 +29,8 @@ class IntegerNetwork:
     layers : tuple of Layer
         In order of execution; each reads tensors written before it.
     inputs, outputs : tuple of str
-        Names of tensors, in the order of the model. An output may be an input, and may be named twice.
+        Names of tensors, in the order of the model. An output may be an input, and may be named
+        twice.
     input_names, output_names : tuple of str
         The model's names of the same.
     metadata : mapping of str to str
@@ -41,6 +42,8 @@ class IntegerNetwork:
     ------
     GraphError
         If names do not match, or a layer reads what is not written yet.
+    ShapeError, DtypeError, DataError
+        If a shape, a type or a range of values does not fit.
     OverflowProofError
         If an accumulator could leave int32 (see ``integer.check``).
     """
@@ -72,7 +75,7 @@ class IntegerNetwork:
     def quantize_input(self, x: Arrays) -> Arrays:
         """Return the integers that the network is fed with.
 
-        q = clip(floor(x / scale + 0.5) + zero_point)
+        q = clip(floor(x * (1 / scale) + 0.5) + zero_point) in float64
 
         Parameters
         ----------
@@ -106,7 +109,8 @@ class IntegerNetwork:
         Returns
         -------
         array (batch, *ONNX shape), or a dictionary by output name when there are several. With
-        ``intermediates``: the pair of that and a dictionary of all tensors by tensor name, in ONNX layout.
+        ``intermediates``: the pair of that and a dictionary of all tensors by tensor name, in ONNX
+        layout.
 
         Raises
         ------

@@ -29,9 +29,9 @@ class IntegerTensor:
     onnx_shape : tuple of int
         Sizes of the same tensor in ONNX, without the batch.
     layout : tuple of int
-        The permutation of ONNX axes that gives the stored order: (1, 2, 0) for CHW to HWC. A stored
-        array is ``onnx.transpose(layout).reshape(shape)``; a 1-D signal (channels, length) is stored
-        as (1, length, channels).
+        The permutation of ONNX axes that gives the stored order: (1, 2, 0) for CHW to HWC. A
+        stored array is ``onnx.transpose(layout).reshape(shape)``; a 1-D signal (channels, length)
+        is stored as (1, length, channels).
     """
 
     name: str
