@@ -11,48 +11,164 @@ from aidge_quant.ops.activation import (
     Softmax,
     Tanh,
 )
-from aidge_quant.ops.affine import FC, AffineOperator, Conv
-from aidge_quant.ops.base import REGISTRY, Operator, Trait, operator, registered
-from aidge_quant.ops.elementwise import Add, Mul, Sub
-from aidge_quant.ops.normalization import BatchNorm
-from aidge_quant.ops.pooling import AveragePool, GlobalAveragePool, MaxPool
-from aidge_quant.ops.quantization import Dequantizer, Quantizer
-from aidge_quant.ops.shape import Concat, Flatten, Pad, Reshape, Slice, Transpose
-from aidge_quant.ops.source import Input, Producer, producer
+from aidge_quant.ops.affine import (
+    FC,
+    AffineOperator,
+    Conv,
+)
+from aidge_quant.ops.axes import (
+    Identity,
+    Split,
+    Squeeze,
+    Unsqueeze,
+)
+from aidge_quant.ops.base import (
+    REGISTRY,
+    Operator,
+    Trait,
+    operator,
+    registered,
+)
+from aidge_quant.ops.blocks import (
+    DepthToSpace,
+    SpaceToDepth,
+)
+from aidge_quant.ops.elementwise import (
+    Add,
+    Div,
+    Max,
+    Min,
+    Mul,
+    Sub,
+)
+from aidge_quant.ops.functions import (
+    Abs,
+    Celu,
+    Elu,
+    Erf,
+    Exp,
+    Gelu,
+    Log,
+    Mish,
+    Neg,
+    Pow,
+    Reciprocal,
+    Selu,
+    Softplus,
+    Softsign,
+    Sqrt,
+    Swish,
+    ThresholdedReLU,
+)
+from aidge_quant.ops.matmul import (
+    Gemm,
+    MatMul,
+)
+from aidge_quant.ops.normalization import (
+    BatchNorm,
+)
+from aidge_quant.ops.pooling import (
+    AveragePool,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool,
+)
+from aidge_quant.ops.quantization import (
+    Dequantizer,
+    Quantizer,
+)
+from aidge_quant.ops.reduction import (
+    ArgMax,
+    ReduceMax,
+    ReduceMean,
+)
+from aidge_quant.ops.resize import (
+    Resize,
+)
+from aidge_quant.ops.shape import (
+    Concat,
+    Flatten,
+    Pad,
+    Reshape,
+    Slice,
+    Transpose,
+)
+from aidge_quant.ops.source import (
+    Input,
+    Producer,
+    producer,
+)
+from aidge_quant.ops.transposed import (
+    ConvTranspose,
+)
 
 __all__ = [
-    "FC",
-    "REGISTRY",
+    "Abs",
     "Add",
     "AffineOperator",
+    "ArgMax",
     "AveragePool",
     "BatchNorm",
+    "Celu",
     "Clip",
     "Concat",
     "Conv",
+    "ConvTranspose",
+    "DepthToSpace",
     "Dequantizer",
+    "Div",
+    "Elu",
+    "Erf",
+    "Exp",
+    "FC",
     "Flatten",
+    "Gelu",
+    "Gemm",
     "GlobalAveragePool",
+    "GlobalMaxPool",
     "HardSigmoid",
     "HardSwish",
+    "Identity",
     "Input",
     "LeakyReLU",
+    "Log",
+    "MatMul",
+    "Max",
     "MaxPool",
+    "Min",
+    "Mish",
     "Mul",
+    "Neg",
     "Operator",
     "PReLU",
     "Pad",
+    "Pow",
     "Producer",
     "Quantizer",
+    "REGISTRY",
     "ReLU",
+    "Reciprocal",
+    "ReduceMax",
+    "ReduceMean",
     "Reshape",
+    "Resize",
+    "Selu",
     "Sigmoid",
     "Slice",
     "Softmax",
+    "Softplus",
+    "Softsign",
+    "SpaceToDepth",
+    "Split",
+    "Sqrt",
+    "Squeeze",
     "Sub",
+    "Swish",
     "Tanh",
+    "ThresholdedReLU",
     "Trait",
     "Transpose",
+    "Unsqueeze",
     "operator",
     "producer",
     "registered",

@@ -1,6 +1,6 @@
 """Functions of one value, and what passes need to know of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -77,6 +77,7 @@ class LeakyReLU(Pointwise):
 
     traits: ClassVar[frozenset[str]] = Pointwise.traits | {Trait.HOMOGENEOUS}
     onnx: ClassVar[tuple[str, ...] | None] = ("LeakyRelu",)
+    onnx_attributes: ClassVar[Mapping[str, str]] = {"alpha": "alpha"}
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the function of float values."""
@@ -146,6 +147,7 @@ class HardSigmoid(Pointwise):
     beta: float = 0.5
 
     onnx: ClassVar[tuple[str, ...] | None] = ("HardSigmoid",)
+    onnx_attributes: ClassVar[Mapping[str, str]] = {"alpha": "alpha", "beta": "beta"}
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the function of float values."""

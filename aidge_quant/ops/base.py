@@ -43,6 +43,8 @@ class Operator:
     #: ONNX operators that read as this class; None with ``onnx_reason`` when there is none.
     onnx: ClassVar[tuple[str, ...] | None] = None
     onnx_reason: ClassVar[str] = ""
+    #: ONNX attribute to field, for operators that a table can read and write.
+    onnx_attributes: ClassVar[Mapping[str, str]] = {}
 
     @property
     def type(self) -> str:

@@ -52,7 +52,7 @@ class Add(Binary):
 
     function = staticmethod(np.add)
     traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
-    onnx: ClassVar[tuple[str, ...] | None] = ("Add",)
+    onnx: ClassVar[tuple[str, ...] | None] = ("Add", "Sum")
 
 
 @operator
@@ -73,3 +73,33 @@ class Mul(Binary):
     function = staticmethod(np.multiply)
     traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Mul",)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Div(Binary):
+    """a / b of float values."""
+
+    function = staticmethod(np.divide)
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
+    onnx: ClassVar[tuple[str, ...] | None] = ("Div",)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Max(Binary):
+    """The larger of a and b."""
+
+    function = staticmethod(np.maximum)
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
+    onnx: ClassVar[tuple[str, ...] | None] = ("Max",)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Min(Binary):
+    """The smaller of a and b."""
+
+    function = staticmethod(np.minimum)
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
+    onnx: ClassVar[tuple[str, ...] | None] = ("Min",)

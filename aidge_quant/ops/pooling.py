@@ -133,3 +133,25 @@ class GlobalAveragePool(Operator):
             total = x.sum(axis=axes, keepdims=True, dtype=np.int64)
             return round_half_up_quotient(total, x[0, 0].size).astype(x.dtype)
         return x.mean(axis=axes, keepdims=True, dtype=x.dtype)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class GlobalMaxPool(Operator):
+    """Largest value over all spatial axes, which stay with size 1."""
+
+    traits: ClassVar[frozenset[str]] = frozenset(
+        {Trait.MOVES, Trait.HOMOGENEOUS, Trait.KEEPS_CHANNELS}
+    )
+    onnx: ClassVar[tuple[str, ...] | None] = ("GlobalMaxPool",)
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return (batch, channels, 1, ...)."""
+        data = require_rank(shapes[0], (3, 4, 5), "data")
+        return ((*data[:2], *(1,) * (len(data) - 2)),)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the maxima in the type of x."""
+        x = arrays[0]
+        assert x is not None
+        return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)

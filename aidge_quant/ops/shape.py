@@ -214,6 +214,10 @@ class Pad(Operator):
         x = arrays[0]
         assert x is not None
         pairs = list(zip(self.before, self.after, strict=True))
-        cut = x[tuple(slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, pairs, strict=True))]
+        cut = x[
+            tuple(
+                slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, pairs, strict=True)
+            )
+        ]
         widths = [(max(b, 0), max(a, 0)) for b, a in pairs]
         return np.pad(cut, widths, constant_values=x.dtype.type(self.value))

@@ -8,7 +8,13 @@ Sizes = tuple[int, ...]
 
 
 def output_sizes(
-    sizes: Sizes, window: Sizes, stride: Sizes, dilation: Sizes, padding: Sizes, *, ceil: bool = False
+    sizes: Sizes,
+    window: Sizes,
+    stride: Sizes,
+    dilation: Sizes,
+    padding: Sizes,
+    *,
+    ceil: bool = False,
 ) -> Sizes:
     """Return the spatial sizes of the output.
 
@@ -75,9 +81,7 @@ def missing_at_end(
 ) -> Sizes:
     """Return how far the last window reaches beyond the padded input, per axis (ceil mode)."""
     rank = len(sizes)
-    reach = (
-        (outputs[i] - 1) * stride[i] + dilation[i] * (window[i] - 1) + 1 for i in range(rank)
-    )
+    reach = ((outputs[i] - 1) * stride[i] + dilation[i] * (window[i] - 1) + 1 for i in range(rank))
     return tuple(
         max(0, need - sizes[i] - padding[i] - padding[rank + i]) for i, need in enumerate(reach)
     )

@@ -1,0 +1,5 @@
+"""ONNX files: the only part of the package that knows their format."""
+
+from aidge_quant.onnx_io.reader import load_onnx
+
+__all__ = ["load_onnx"]

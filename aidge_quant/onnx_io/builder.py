@@ -1,0 +1,139 @@
+"""The graph under construction: what is known of each ONNX tensor, and the nodes made so far."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.errors import DataError, GraphError, ShapeError
+from aidge_quant.graph import GraphView, Node, Port
+from aidge_quant.onnx_io.tensors import dtype_of
+from aidge_quant.ops import Operator, Producer
+from aidge_quant.ops.base import Shape
+
+#: No tensor of a network for a microcontroller has as many values.
+MOST_VALUES = 2**31 - 1
+
+
+@dataclass(eq=False)
+class Value:
+    """What is known of one ONNX tensor.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+        Batch first, 1 where the model leaves the batch open.
+    element_type : dtype
+    array : array or None
+        The values, where they are constant.
+    port : Port or None
+        Where the tensor comes from; made on demand for constants.
+    """
+
+    name: str
+    shape: Shape
+    element_type: dtype
+    array: np.ndarray | None = None
+    port: Port | None = None
+    derived: dict[tuple, "Value"] = field(default_factory=dict)
+
+
+def constant_value(name: str, array: np.ndarray, element_type: dtype | None = None) -> Value:
+    """Return a Value that holds a constant."""
+    return Value(name, array.shape, element_type or dtype_of(array), array)
+
+
+class Builder:
+    """Adds nodes to a graph, folding those whose inputs are all constant.
+
+    Parameters
+    ----------
+    graph : GraphView
+    reserved : iterable of str
+        Names of inputs and nodes still to come; parameters and helper nodes stay clear of them.
+    """
+
+    def __init__(self, graph: GraphView, reserved: Iterable[str]) -> None:
+        self.graph = graph
+        self._reserved = set(reserved)
+
+    def free_name(self, base: str) -> str:
+        """Return ``base`` or, where a node has or will have this name, ``base_1``, ``base_2``..."""
+        name, count = base, 0
+        while name in self._reserved:
+            count += 1
+            name = f"{base}_{count}"
+        self._reserved.add(name)
+        return name
+
+    def add(self, operator: Operator, inputs: list[Value | None], name: str) -> list[Value]:
+        """Add a node and return its outputs; constants instead, where all inputs are constant.
+
+        Parameters
+        ----------
+        name : str
+            Name of the node; the caller has made sure that it is unique.
+
+        Raises
+        ------
+        ShapeError, GraphError
+            If the inputs do not fit the operator.
+        """
+        shapes = operator.infer_shapes(*(value and value.shape for value in inputs))
+        types = operator.infer_dtype(*(value and value.element_type for value in inputs))
+        arrays = [value and value.array for value in inputs]
+        if any(value is not None for value in inputs) and not any(
+            value is not None and value.array is None for value in inputs
+        ):
+            result = operator.forward(*arrays)
+            results = result if isinstance(result, tuple) else (result,)
+            return [constant_value(name, np.asarray(array)) for array in results]
+        for shape in shapes:
+            check_size(shape)
+        ports = [value and self.port(value) for value in inputs]
+        node = self.graph.add(operator, ports, name)
+        return [
+            Value(name, shape, element, port=Port(node, index))
+            for index, (shape, element) in enumerate(zip(shapes, types, strict=True))
+        ]
+
+    def port(self, value: Value) -> Port:
+        """Return where ``value`` comes from, adding a Producer for a constant used first."""
+        if value.port is None:
+            assert value.array is not None
+            value.port = Port(self._producer(value, value.array))
+        return value.port
+
+    def parameter(self, source: Value, array: np.ndarray, *key: object) -> Value:
+        """Return a constant made from ``source``, the same one each time for the same ``key``."""
+        if key not in source.derived:
+            source.derived[key] = constant_value(source.name, array)
+        return source.derived[key]
+
+    def _producer(self, value: Value, array: np.ndarray) -> Node:
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            count = int(array.size - np.isfinite(array).sum())
+            raise DataError(
+                f"constant {value.name!r} has {count} values of {array.size} that are NaN or "
+                "infinite, expected finite numbers; train or export the network again"
+            )
+        name = self.free_name(value.name)
+        return self.graph.add(Producer(array, value.element_type), (), name)
+
+
+def check_size(shape: Shape) -> None:
+    """Raise a ShapeError if a tensor of this shape is empty or beyond every memory."""
+    if any(size < 1 for size in shape):
+        raise ShapeError(f"a tensor has shape {shape}, expected sizes of at least 1")
+    if math.prod(shape) > MOST_VALUES:
+        raise ShapeError(f"a tensor has shape {shape}, expected at most {MOST_VALUES} values")
+
+
+def only(values: list[Value]) -> Value:
+    """Return the single element of ``values``."""
+    if len(values) != 1:
+        raise GraphError(f"a node has {len(values)} outputs, expected 1")
+    return values[0]

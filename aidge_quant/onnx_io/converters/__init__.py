@@ -1,0 +1,26 @@
+"""Converters: from one ONNX node to nodes of our graph; one module per family of operators."""
+
+from aidge_quant.onnx_io.converters import (
+    activation,
+    affine,
+    arithmetic,
+    blocks,
+    constant,
+    pooling,
+    reduction,
+    shape,
+)
+from aidge_quant.onnx_io.converters.registry import CONVERTERS, Converter
+
+__all__ = [
+    "CONVERTERS",
+    "Converter",
+    "activation",
+    "affine",
+    "arithmetic",
+    "blocks",
+    "constant",
+    "pooling",
+    "reduction",
+    "shape",
+]

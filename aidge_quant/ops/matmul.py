@@ -1,0 +1,98 @@
+"""Products of two matrices of which the second is no constant parameter (else see ``FC``)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.errors import GraphError, ShapeError
+from aidge_quant.ops.affine import as_accumulator, exact
+from aidge_quant.ops.base import Operator, Shape, operator, require_rank
+
+
+@dataclass(frozen=True, eq=False)
+class Product(Operator):
+    """Base: integers give the exact int32 accumulator."""
+
+    def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
+        """Return int32 for integer data, else the type of the data."""
+        data = dtypes[0]
+        if data is None:
+            raise GraphError(f"{self.type}: its first input is missing")
+        return (dtype.int32 if data.is_integer else data,)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class MatMul(Product):
+    """a @ b over the last two axes, with numpy's broadcasting of the others."""
+
+    roles: ClassVar[tuple[str, ...]] = ("data", "data")
+    onnx: ClassVar[tuple[str, ...] | None] = ("MatMul",)
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return the shape of the product."""
+        a, b = shapes
+        if not a or not b:
+            raise ShapeError(
+                f"shapes {a} and {b} cannot be multiplied: expected at least 1 axis each"
+            )
+        rows, columns = a[-2:-1], b[-1:] if len(b) > 1 else ()
+        if a[-1] != (b[-2] if len(b) > 1 else b[0]):
+            raise ShapeError(f"shapes {a} and {b} cannot be multiplied: the inner sizes differ")
+        try:
+            return ((*np.broadcast_shapes(a[:-2], b[:-2]), *rows, *columns),)
+        except ValueError:
+            raise ShapeError(f"shapes {a} and {b} do not broadcast") from None
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Multiply."""
+        a, b = arrays
+        assert a is not None and b is not None
+        return as_accumulator(np.asarray(exact(a) @ exact(b)), a)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class Gemm(Product):
+    """alpha * a' @ b' + beta * c, where a' and b' may be transposed; c broadcasts.
+
+    Inputs: a (rows, inner), b (inner, columns), c (rows, columns) or smaller.
+    """
+
+    alpha: float = 1.0
+    beta: float = 1.0
+    transpose_a: bool = False
+    transpose_b: bool = False
+
+    roles: ClassVar[tuple[str, ...]] = ("data", "data", "data")
+    optional: ClassVar[int] = 1
+    onnx: ClassVar[tuple[str, ...] | None] = ("Gemm",)
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return (rows, columns)."""
+        a, b = require_rank(shapes[0], (2,), "a"), require_rank(shapes[1], (2,), "b")
+        a, b = a[:: -1 if self.transpose_a else 1], b[:: -1 if self.transpose_b else 1]
+        if a[1] != b[0]:
+            raise ShapeError(f"matrices {a} and {b} cannot be multiplied: the inner sizes differ")
+        found = (a[0], b[1])
+        c = shapes[2] if len(shapes) > 2 else None
+        if c is not None and (
+            len(c) > 2 or any(s not in (1, n) for s, n in zip(c[::-1], found[::-1], strict=False))
+        ):
+            raise ShapeError(f"c has shape {c}, which does not broadcast to {found}")
+        return (found,)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Multiply and add."""
+        a, b, c = arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None
+        assert a is not None and b is not None
+        left = exact(a.T if self.transpose_a else a)
+        result = left @ exact(b.T if self.transpose_b else b)
+        if self.alpha != 1:
+            result = result * result.dtype.type(self.alpha)
+        if c is not None:
+            term = exact(c)
+            result = result + (term if self.beta == 1 else term * term.dtype.type(self.beta))
+        return as_accumulator(result, a)
