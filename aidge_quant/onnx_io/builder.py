@@ -82,18 +82,17 @@ class Builder:
         ShapeError, GraphError
             If the inputs do not fit the operator.
         """
-        shapes = operator.infer_shapes(*(value and value.shape for value in inputs))
-        types = operator.infer_dtype(*(value and value.element_type for value in inputs))
-        arrays = [value and value.array for value in inputs]
-        if any(value is not None for value in inputs) and not any(
-            value is not None and value.array is None for value in inputs
-        ):
+        shapes = operator.infer_shapes(*(None if v is None else v.shape for v in inputs))
+        types = operator.infer_dtype(*(None if v is None else v.element_type for v in inputs))
+        given = [value for value in inputs if value is not None]
+        if given and all(value.array is not None for value in given):
+            arrays = [None if v is None else v.array for v in inputs]
             result = operator.forward(*arrays)
             results = result if isinstance(result, tuple) else (result,)
             return [constant_value(name, np.asarray(array)) for array in results]
         for shape in shapes:
             check_size(shape)
-        ports = [value and self.port(value) for value in inputs]
+        ports = [None if value is None else self.port(value) for value in inputs]
         node = self.graph.add(operator, ports, name)
         return [
             Value(name, shape, element, port=Port(node, index))

@@ -5,7 +5,7 @@ from os import PathLike
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from aidge_quant.errors import FileError
 
@@ -44,7 +44,7 @@ def parse_model(data: bytes, source: str) -> onnx.ModelProto:
         model.ParseFromString(data)
     except DecodeError as error:
         raise FileError(
-            f"{source} is not an ONNX model, or it is cut off: {len(data)} bytes that cannot be decoded"
+            f"{source} is not an ONNX model, or it is cut off: {len(data)} bytes do not decode"
         ) from error
     if not model.HasField("graph") or not model.graph.output or not model.opset_import:
         raise FileError(
@@ -84,12 +84,13 @@ def _load_external(tensor: onnx.TensorProto, model_path: Path) -> None:
     place = (folder / entries.get("location", "")).resolve()
     if not entries.get("location") or not place.is_relative_to(folder):
         raise FileError(
-            f"{thing} keeps its data in {entries.get('location')!r}, expected a file in the folder of "
-            "the model or below it"
+            f"{thing} keeps its data in {entries.get('location')!r}, expected a file in the folder "
+            "of the model or below it"
         )
     if not place.is_file():
         raise FileError(
-            f"{thing} keeps its data in {entries['location']!r}, which does not exist beside the model"
+            f"{thing} keeps its data in {entries['location']!r}, which does not exist beside the "
+            "model; copy it there"
         )
     try:
         offset = int(entries.get("offset", 0))

@@ -134,8 +134,8 @@ class NodeReader:
         array = self.value(index).array
         if array is None:
             raise UnsupportedError(
-                f"{what} (input {index}) is computed, expected a constant; simplify the model so that it "
-                "becomes one"
+                f"{what} (input {index}) is computed, expected a constant; simplify the model so "
+                "that it becomes one"
             )
         return array
 
@@ -144,8 +144,8 @@ class NodeReader:
         array = self.constant(index, what)
         if array.dtype.kind not in "iu" or array.ndim > 1:
             raise GraphError(
-                f"{what} (input {index}) is {array.dtype} of shape {array.shape}, expected a list of "
-                "integers"
+                f"{what} (input {index}) is {array.dtype} of shape {array.shape}, expected a list "
+                "of integers"
             )
         return tuple(int(i) for i in array.reshape(-1))
 

@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from aidge_quant.errors import GraphError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,9 +17,7 @@ class Pointwise(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the shape of the data."""
-        if shapes[0] is None:
-            raise GraphError(f"{self.type}: its data input is missing")
-        return (shapes[0],)
+        return present(shapes, 1)
 
 
 @operator
@@ -35,8 +32,7 @@ class ReLU(Pointwise):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return max(x, 0) in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return np.maximum(x, x.dtype.type(0))
 
 
@@ -59,8 +55,7 @@ class Clip(Pointwise):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the clipped values in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         if x.dtype.kind in "iu":
             bounds = np.iinfo(x.dtype)
             lower = int(max(self.lower, bounds.min))
@@ -81,8 +76,7 @@ class LeakyReLU(Pointwise):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the function of float values."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return np.where(x >= 0, x, x * x.dtype.type(self.alpha))
 
 
@@ -97,8 +91,7 @@ class PReLU(Pointwise):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the function of float values."""
-        x, slope = arrays
-        assert x is not None and slope is not None
+        x, slope = present(arrays, 2)
         return np.where(x >= 0, x, x * slope.astype(x.dtype))
 
 
@@ -111,12 +104,11 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 class FloatFunction(Pointwise):
     """Base of the parameterless float functions; ``function`` is the whole class."""
 
-    function: ClassVar[Callable[[np.ndarray], np.ndarray]]
+    function: ClassVar[Callable[..., np.ndarray]]
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the function of float values."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return type(self).function(x).astype(x.dtype, copy=False)
 
 
@@ -151,8 +143,7 @@ class HardSigmoid(Pointwise):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the function of float values."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         kind = x.dtype.type
         return np.clip(x * kind(self.alpha) + kind(self.beta), kind(0), kind(1))
 
@@ -185,14 +176,11 @@ class Softmax(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the shape of the data."""
-        if shapes[0] is None:
-            raise GraphError("Softmax: its data input is missing")
-        return (shapes[0],)
+        return present(shapes, 1)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the probabilities."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         axis = self.axis % x.ndim
         axes = tuple(range(axis, x.ndim)) if self.flatten else (axis,)
         shifted = np.exp(x - x.max(axis=axes, keepdims=True))

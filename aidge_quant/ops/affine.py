@@ -1,5 +1,6 @@
 """Operators that weight and sum: convolutions and matrix products."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,8 +8,11 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError, ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, require_rank
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, optional, present, require_rank
 from aidge_quant.ops.windows import output_sizes, pad_spatial, sliding
+
+#: How many unfolded values a convolution holds at a time (16 MB of float32).
+COLUMN_VALUES = 2**22
 
 
 def exact(array: np.ndarray) -> np.ndarray:
@@ -44,9 +48,7 @@ class AffineOperator(Operator):
 
     def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
         """Return int32 for integer data, else the type of the data."""
-        data = dtypes[0]
-        if data is None:
-            raise GraphError(f"{self.type}: its data input is missing")
+        (data,) = present(dtypes, 1)
         return (dtype.int32 if data.is_integer else data,)
 
 
@@ -84,36 +86,49 @@ class Conv(AffineOperator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Convolve; integers give the exact int32 accumulator."""
-        x, weight, bias = arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None
-        assert x is not None and weight is not None
-        outputs, window = self._outputs(x.shape, weight.shape), weight.shape[2:]
-        padded = pad_spatial(exact(x), self.padding, 0)
-        windows = sliding(padded, window, self.stride, self.dilation, outputs)
-        kernel = exact(weight)
-        batch, positions = x.shape[0], int(np.prod(outputs))
-        per_group_in, per_group_out = weight.shape[1], weight.shape[0] // self.groups
-        rank = len(outputs)
-        result = np.empty((batch, weight.shape[0], positions), padded.dtype)
-        if per_group_in == 1 and per_group_out == 1:
-            letters = "hw"[:rank]
-            taps = "jk"[:rank]
-            formula = f"bc{letters}{taps},c{taps}->bc{letters}"
-            result[:] = np.einsum(formula, windows, kernel[:, 0]).reshape(result.shape)
-        else:
-            # (batch, in, *outputs, *window) -> (batch, in, *window, *outputs)
-            order = (0, 1, *range(2 + rank, 2 + 2 * rank), *range(2, 2 + rank))
-            windows = windows.transpose(order)
-            for group in range(self.groups):
-                part = windows[:, group * per_group_in : (group + 1) * per_group_in]
-                rows = kernel[group * per_group_out : (group + 1) * per_group_out]
-                flat = rows.reshape(per_group_out, -1)
-                for sample in range(batch):  # one image at a time bounds the memory
-                    columns = part[sample].reshape(flat.shape[1], positions)
-                    out = slice(group * per_group_out, (group + 1) * per_group_out)
-                    np.matmul(flat, columns, out=result[sample, out])
+        (x, weight), bias = present(arrays, 2), optional(arrays, 2)
+        (shape,) = self.infer_shapes(x.shape, weight.shape)
+        padded, kernel = pad_spatial(exact(x), self.padding, 0), exact(weight)
+        single = weight.shape[1] == 1 and self.groups > 1
+        sum_up = self._each_channel if single else self._columns
+        result = sum_up(padded, kernel, shape)
         if bias is not None:
-            result += exact(bias)[:, None]
-        return as_accumulator(result.reshape(batch, weight.shape[0], *outputs), x)
+            result += exact(bias).reshape(-1, *(1,) * (x.ndim - 2))
+        return as_accumulator(result, x)
+
+    def _each_channel(self, padded: np.ndarray, kernel: np.ndarray, shape: Shape) -> np.ndarray:
+        """Convolve groups of one input channel: one multiplication of arrays a tap."""
+        outputs, multiple = shape[2:], shape[1] // self.groups
+        result = np.zeros((shape[0], self.groups, multiple, *outputs), padded.dtype)
+        ones = (1,) * len(outputs)
+        for tap in np.ndindex(*kernel.shape[2:]):
+            place = tuple(
+                slice(t * d, t * d + (n - 1) * s + 1, s)
+                for t, d, n, s in zip(tap, self.dilation, outputs, self.stride, strict=True)
+            )
+            taps = kernel[(slice(None), 0, *tap)].reshape(self.groups, multiple, *ones)
+            result += padded[(slice(None), slice(None), None, *place)] * taps
+        return result.reshape(shape)
+
+    def _columns(self, padded: np.ndarray, kernel: np.ndarray, shape: Shape) -> np.ndarray:
+        """Convolve by matrix products over unfolded windows, some samples at a time."""
+        outputs, rank, size = shape[2:], len(shape) - 2, kernel.shape[1]
+        windows = sliding(padded, kernel.shape[2:], self.stride, self.dilation, outputs)
+        # (batch, in, *outputs, *window) -> (in, *window, batch, *outputs)
+        windows = windows.transpose(1, *range(2 + rank, 2 + 2 * rank), 0, *range(2, 2 + rank))
+        positions, rows = math.prod(outputs), math.prod(kernel.shape[1:])
+        result = np.empty((shape[0], self.groups, shape[1] // self.groups, positions), padded.dtype)
+        matrices = kernel.reshape(self.groups, -1, rows)
+        step = max(1, COLUMN_VALUES // (rows * positions))
+        for start in range(0, shape[0], step):
+            samples = slice(start, min(start + step, shape[0]))
+            count = samples.stop - start
+            for group, matrix in enumerate(matrices):
+                part = windows[group * size : (group + 1) * size]
+                part = part[(slice(None),) * (1 + rank) + (samples,)]
+                product = matrix @ part.reshape(rows, count * positions)
+                result[samples, group] = product.reshape(-1, count, positions).swapaxes(0, 1)
+        return result.reshape(shape)
 
     def _outputs(self, data: Shape, weight: Shape) -> tuple[int, ...]:
         return output_sizes(data[2:], weight[2:], self.stride, self.dilation, self.padding)
@@ -124,8 +139,8 @@ class Conv(AffineOperator):
 class FC(AffineOperator):
     """Fully connected: y = x @ weight.T + bias over the last axis.
 
-    Inputs: data (..., in), weight (out, in), bias (out,). ONNX Gemm and MatMul with a constant second
-    operand read as this.
+    Inputs: data (..., in), weight (out, in), bias (out,). ONNX Gemm and MatMul with a constant
+    second operand read as this.
     """
 
     onnx: ClassVar[tuple[str, ...] | None] = ("Gemm", "MatMul")
@@ -139,8 +154,7 @@ class FC(AffineOperator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Multiply; integers give the exact int32 accumulator."""
-        x, weight, bias = arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None
-        assert x is not None and weight is not None
+        (x, weight), bias = present(arrays, 2), optional(arrays, 2)
         result = exact(x) @ exact(weight).T
         if bias is not None:
             result = result + exact(bias)

@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator
-from aidge_quant.ops.shape import MOVES, required
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+from aidge_quant.ops.shape import MOVES
 
 
 @operator
@@ -20,12 +20,11 @@ class Identity(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the shape of the data."""
-        return (required(shapes, self.type),)
+        return present(shapes, 1)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return x itself."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return x
 
 
@@ -46,15 +45,14 @@ class Squeeze(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the sizes of the axes that stay."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         if any(axis >= len(data) or data[axis] != 1 for axis in self.axes):
             raise ShapeError(f"data {data} has axes {self.axes} not all of size 1")
         return (tuple(size for axis, size in enumerate(data) if axis not in self.axes),)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return a view of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return x.reshape(self.infer_shapes(x.shape)[0])
 
 
@@ -76,7 +74,7 @@ class Unsqueeze(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the sizes with the new axes."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         rank = len(data) + len(self.axes)
         if len(set(self.axes)) < len(self.axes) or any(axis >= rank for axis in self.axes):
             raise ShapeError(f"axes {self.axes} cannot be added to data {data}")
@@ -85,8 +83,7 @@ class Unsqueeze(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return a view of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return x.reshape(self.infer_shapes(x.shape)[0])
 
 
@@ -114,7 +111,7 @@ class Split(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the sizes of the parts."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         if not -len(data) <= self.axis < len(data) or sum(self.sizes) != data[self.axis]:
             raise ShapeError(f"data {data} cannot be cut into {self.sizes} along axis {self.axis}")
         axis = self.axis % len(data)
@@ -122,6 +119,5 @@ class Split(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """Return views of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return tuple(np.split(x, np.cumsum(self.sizes)[:-1], axis=self.axis))

@@ -76,9 +76,7 @@ class Operator:
 
     def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
         """Return the element types of the outputs: by default that of the first input."""
-        first = dtypes[0]
-        if first is None:
-            raise GraphError(f"{self.type}: its first input is missing")
+        (first,) = present(dtypes, 1)
         return (first,) * self.output_count
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray | tuple[np.ndarray, ...]:
@@ -110,3 +108,26 @@ def require_rank(shape: Shape | None, ranks: tuple[int, ...], what: str) -> Shap
         expected = " or ".join(map(str, ranks))
         raise ShapeError(f"{what} has shape {shape}, expected {expected} axes")
     return shape
+
+
+_Item = TypeVar("_Item")
+
+
+def present(items: tuple[_Item | None, ...], count: int) -> tuple[_Item, ...]:
+    """Return the first ``count`` inputs (their arrays, shapes or types).
+
+    Raises
+    ------
+    GraphError
+        If one of them is missing.
+    """
+    found = tuple(item for item in items[:count] if item is not None)
+    if len(found) < count:
+        missing = next(i for i in range(count) if i >= len(items) or items[i] is None)
+        raise GraphError(f"input {missing} is missing, expected {count} inputs")
+    return found
+
+
+def optional(items: tuple[_Item | None, ...], index: int) -> _Item | None:
+    """Return input ``index``, or None where it is left out."""
+    return items[index] if index < len(items) else None

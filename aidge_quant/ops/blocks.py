@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.base import Operator, Shape, operator, require_rank
+from aidge_quant.ops.base import Operator, Shape, operator, present, require_rank
 from aidge_quant.ops.shape import MOVES
 
 
@@ -19,8 +19,8 @@ class DepthToSpace(Operator):
     ----------
     block : int, b
     columns_first : bool
-        False: ONNX's DCR, channel = (row * b + column) * c / b^2 + depth. True: CRD (pixel shuffle),
-        channel = depth * b^2 + row * b + column.
+        False: ONNX's DCR, channel = (row * b + column) * c / b^2 + depth. True: CRD (pixel
+        shuffle), channel = depth * b^2 + row * b + column.
     """
 
     block: int
@@ -38,8 +38,7 @@ class DepthToSpace(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Move the values."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         (n, c, h, w), b = x.shape, self.block
         if self.columns_first:
             parts = x.reshape(n, c // b**2, b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
@@ -74,8 +73,7 @@ class SpaceToDepth(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Move the values."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         (n, c, h, w), b = x.shape, self.block
         parts = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
         return parts.reshape(n, c * b**2, h // b, w // b)

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import GraphError, ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator
+from aidge_quant.errors import ShapeError
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,28 +16,24 @@ class Binary(Operator):
     """Base: integers are widened to int32 before the operation."""
 
     roles: ClassVar[tuple[str, ...]] = ("data", "data")
-    function: ClassVar[Callable[[np.ndarray, np.ndarray], np.ndarray]]
+    function: ClassVar[Callable[..., np.ndarray]]
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the broadcast shape."""
-        if shapes[0] is None or shapes[1] is None:
-            raise GraphError(f"{self.type}: an input is missing")
+        a, b = present(shapes, 2)
         try:
-            return (np.broadcast_shapes(shapes[0], shapes[1]),)
+            return (np.broadcast_shapes(a, b),)
         except ValueError:
-            raise ShapeError(f"shapes {shapes[0]} and {shapes[1]} do not broadcast") from None
+            raise ShapeError(f"shapes {a} and {b} do not broadcast") from None
 
     def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
         """Return int32 for 8 and 16-bit integers, else the type of the first input."""
-        first = dtypes[0]
-        if first is None:
-            raise GraphError(f"{self.type}: an input is missing")
+        (first,) = present(dtypes, 1)
         return (dtype.int32 if first.is_integer and first.bits < 32 else first,)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the result in the accumulator's type."""
-        a, b = arrays
-        assert a is not None and b is not None
+        a, b = present(arrays, 2)
         if a.dtype.kind in "iu" and a.dtype.itemsize < 4:
             a = a.astype(np.int32)
         if b.dtype.kind in "iu" and b.dtype.itemsize < 4:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.ops.activation import FloatFunction, Pointwise
-from aidge_quant.ops.base import Trait, operator
+from aidge_quant.ops.base import Trait, operator, present
 
 _erf = np.frompyfunc(math.erf, 1, 1)
 
@@ -125,8 +125,7 @@ class Parametrized(Pointwise):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the function in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         with np.errstate(all="ignore"):
             return np.asarray(self.formula(x.astype(np.float64)), x.dtype)
 

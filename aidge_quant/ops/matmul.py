@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import GraphError, ShapeError
+from aidge_quant.errors import ShapeError
 from aidge_quant.ops.affine import as_accumulator, exact
-from aidge_quant.ops.base import Operator, Shape, operator, require_rank
+from aidge_quant.ops.base import Operator, Shape, operator, optional, present, require_rank
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,9 +17,7 @@ class Product(Operator):
 
     def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
         """Return int32 for integer data, else the type of the data."""
-        data = dtypes[0]
-        if data is None:
-            raise GraphError(f"{self.type}: its first input is missing")
+        (data,) = present(dtypes, 1)
         return (dtype.int32 if data.is_integer else data,)
 
 
@@ -48,8 +46,7 @@ class MatMul(Product):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Multiply."""
-        a, b = arrays
-        assert a is not None and b is not None
+        a, b = present(arrays, 2)
         return as_accumulator(np.asarray(exact(a) @ exact(b)), a)
 
 
@@ -86,8 +83,7 @@ class Gemm(Product):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Multiply and add."""
-        a, b, c = arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None
-        assert a is not None and b is not None
+        (a, b), c = present(arrays, 2), optional(arrays, 2)
         left = exact(a.T if self.transpose_a else a)
         result = left @ exact(b.T if self.transpose_b else b)
         if self.alpha != 1:

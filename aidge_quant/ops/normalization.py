@@ -5,8 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from aidge_quant.errors import GraphError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
 
 
 @operator
@@ -25,15 +24,11 @@ class BatchNorm(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the shape of the data."""
-        if shapes[0] is None:
-            raise GraphError("BatchNorm: its data input is missing")
-        return (shapes[0],)
+        return present(shapes, 1)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the normalized float values."""
-        x, scale, bias, mean, variance = arrays
-        assert x is not None and scale is not None and bias is not None
-        assert mean is not None and variance is not None
+        x, scale, bias, mean, variance = present(arrays, 5)
         factor = scale / np.sqrt(variance + np.float32(self.epsilon))
         shape = (1, -1) + (1,) * (x.ndim - 2)
         term = bias - mean * factor

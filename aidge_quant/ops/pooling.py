@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, require_rank
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present, require_rank
 from aidge_quant.ops.windows import missing_at_end, output_sizes, pad_spatial, sliding
 
 
@@ -65,8 +65,7 @@ class MaxPool(WindowPool):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the maxima in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         least = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
         return self._windows(x, least).max(axis=self._window_axes)
 
@@ -91,8 +90,7 @@ class AveragePool(WindowPool):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the means in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         ones = np.ones((1, 1, *x.shape[2:]), np.int64)
         if self.count_include_pad:
             ones = pad_spatial(ones, self.padding, 1)
@@ -126,8 +124,7 @@ class GlobalAveragePool(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the means in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         axes = tuple(range(2, x.ndim))
         if x.dtype.kind in "iu":
             total = x.sum(axis=axes, keepdims=True, dtype=np.int64)
@@ -152,6 +149,5 @@ class GlobalMaxPool(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the maxima in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)

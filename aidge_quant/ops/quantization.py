@@ -7,7 +7,7 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DtypeError, GraphError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
 
 HALF_UP = "half_up"
 HALF_EVEN = "half_even"
@@ -21,12 +21,12 @@ def round_half_up(x: np.ndarray) -> np.ndarray:
 @operator
 @dataclass(frozen=True, eq=False)
 class Quantizer(Operator):
-    """y = clip(round(x * scale), lower, upper), along axis 1 when the scale has one value a channel.
+    """y = clip(round(x * scale), lower, upper), along an axis where the scale has many values.
 
     The one node of the whole quantization pipeline. Without ``clip`` and ``rounding`` it is a plain
-    scaling node; the passes complete it step by step. Values are kept without zero point: an interval
-    such as (0, 255) or (-100, 155) is a choice of ``clip``, and the zero point follows when the network
-    is lowered (stored = value - lower - 128).
+    scaling node; the passes complete it step by step. Values are kept without zero point: an
+    interval such as (0, 255) or (-100, 155) is a choice of ``clip``, and the zero point follows
+    when the network is lowered (stored = value - lower - 128).
 
     Attributes
     ----------
@@ -54,9 +54,7 @@ class Quantizer(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the shape of the data."""
-        if shapes[0] is None:
-            raise GraphError("Quantizer: its data input is missing")
-        return (shapes[0],)
+        return present(shapes, 1)
 
     def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
         """Return the declared type, else the type of the data."""
@@ -67,8 +65,7 @@ class Quantizer(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Scale, round and clip; exact for integers with shifts."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         y = self._scaled(x)
         if self.clip is not None:
             y = np.clip(y, *self.clip)
@@ -139,9 +136,7 @@ class Dequantizer(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the shape of the data."""
-        if shapes[0] is None:
-            raise GraphError("Dequantizer: its data input is missing")
-        return (shapes[0],)
+        return present(shapes, 1)
 
     def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
         """Return float32."""
@@ -149,8 +144,7 @@ class Dequantizer(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the real values."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         factor = np.asarray(self.scale, np.float64)
         if factor.size > 1:
             shape = [1] * x.ndim

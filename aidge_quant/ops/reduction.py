@@ -7,9 +7,9 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
 from aidge_quant.ops.pooling import round_half_up_quotient
-from aidge_quant.ops.shape import MOVES, required
+from aidge_quant.ops.shape import MOVES
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class Reduction(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the sizes of the axes that stay."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         if any(axis >= len(data) for axis in self.axes):
             raise ShapeError(f"data {data} has no axes {self.axes}")
         sizes = enumerate(data)
@@ -50,8 +50,7 @@ class ReduceMean(Reduction):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the means in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         if x.dtype.kind in "iu":
             total = np.asarray(x.sum(axis=self.axes, keepdims=self.keep_axes, dtype=np.int64))
             count = int(np.prod([x.shape[axis] for axis in self.axes]))
@@ -69,8 +68,7 @@ class ReduceMax(Reduction):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the maxima in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return np.asarray(x.max(axis=self.axes, keepdims=self.keep_axes))
 
 
@@ -96,7 +94,7 @@ class ArgMax(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the sizes of the axes that stay."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         if not -len(data) <= self.axis < len(data):
             raise ShapeError(f"data {data} has no axis {self.axis}")
         axis = self.axis % len(data)
@@ -108,8 +106,7 @@ class ArgMax(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the indices."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         searched = np.flip(x, self.axis) if self.last else x
         found = np.argmax(searched, axis=self.axis, keepdims=self.keep_axis)
         return np.asarray(x.shape[self.axis] - 1 - found if self.last else found, np.int64)

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator
-from aidge_quant.ops.shape import MOVES, required
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+from aidge_quant.ops.shape import MOVES
 
 _Coordinate = Callable[[np.ndarray, float, int, float], np.ndarray]
 
@@ -64,7 +64,7 @@ class Resize(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the sizes of the output."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         given = self.sizes or self.scales
         if len(given) != len(data):
             raise ShapeError(
@@ -92,8 +92,7 @@ class Resize(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Copy the values, in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         for axis, index in enumerate(self.indices(x.shape)):
             if not np.array_equal(index, np.arange(x.shape[axis])):
                 x = np.take(x, index, axis=axis)

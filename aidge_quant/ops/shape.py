@@ -5,17 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from aidge_quant.errors import GraphError, ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator
+from aidge_quant.errors import ShapeError
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
 
 MOVES = frozenset({Trait.MOVES, Trait.HOMOGENEOUS})
-
-
-def required(shapes: tuple[Shape | None, ...], kind: str) -> Shape:
-    """Return the shape of the data input."""
-    if not shapes or shapes[0] is None:
-        raise GraphError(f"{kind}: its data input is missing")
-    return shapes[0]
 
 
 @operator
@@ -30,14 +23,13 @@ class Flatten(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the two sizes."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         axis = self.axis if self.axis >= 0 else self.axis + len(data)
         return ((int(np.prod(data[:axis])), int(np.prod(data[axis:]))),)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return a view of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return x.reshape(self.infer_shapes(x.shape)[0])
 
 
@@ -49,8 +41,8 @@ class Reshape(Operator):
     Attributes
     ----------
     shape : tuple of int
-        0 copies the size of that axis from the input, one -1 is inferred. The reader writes the batch
-        axis as 0, so that a model saved for batch 1 runs on any batch.
+        0 copies the size of that axis from the input, one -1 is inferred. The reader writes the
+        batch axis as 0, so that a model saved for batch 1 runs on any batch.
     zero_is_size : bool
         ONNX's allowzero: 0 is a size.
     """
@@ -63,7 +55,7 @@ class Reshape(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the shape with 0 and -1 resolved."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         sizes = list(self.shape)
         for axis, size in enumerate(sizes):
             if size == 0 and not self.zero_is_size:
@@ -79,8 +71,7 @@ class Reshape(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return a view of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return x.reshape(self.infer_shapes(x.shape)[0])
 
 
@@ -96,15 +87,14 @@ class Transpose(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the permuted sizes."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         if sorted(self.permutation) != list(range(len(data))):
             raise ShapeError(f"permutation {self.permutation} does not fit data {data}")
         return (tuple(data[axis] for axis in self.permutation),)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return a view of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return x.transpose(self.permutation)
 
 
@@ -121,7 +111,7 @@ class Concat(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the joined sizes."""
-        first = required(shapes, self.type)
+        (first,) = present(shapes, 1)
         axis = self.axis % len(first)
         total = 0
         for shape in shapes:
@@ -164,22 +154,23 @@ class Slice(Operator):
             self.starts, self.ends, self.axes, self.steps, strict=True
         ):
             size, axis = data[axis], axis % len(data)
-            low, high = (0, size) if step > 0 else (-1, size - 1)
-            start = min(max(start + size if start < 0 else start, low), high)
-            end = min(max(end + size if end < 0 else end, low), high)
+            start, end = (i + size if i < 0 else i for i in (start, end))
+            if step > 0:
+                start, end = min(max(start, 0), size), min(max(end, 0), size)
+            else:
+                start, end = min(max(start, 0), size - 1), min(max(end, -1), size - 1)
             found[axis] = slice(start, end if end >= 0 else None, step)
         return tuple(found)
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the sizes of the part."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         parts = zip(data, self.slices(data), strict=True)
         return (tuple(len(range(*part.indices(size))) for size, part in parts),)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return a view of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         return x[self.slices(x.shape)]
 
 
@@ -204,15 +195,14 @@ class Pad(Operator):
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the padded sizes."""
-        data = required(shapes, self.type)
+        (data,) = present(shapes, 1)
         if len(self.before) != len(data):
             raise ShapeError(f"pads for {len(self.before)} axes do not fit data {data}")
         return (tuple(map(sum, zip(data, self.before, self.after, strict=True))),)
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the padded array in the type of x."""
-        x = arrays[0]
-        assert x is not None
+        (x,) = present(arrays, 1)
         pairs = list(zip(self.before, self.after, strict=True))
         cut = x[
             tuple(

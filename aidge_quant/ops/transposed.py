@@ -7,7 +7,7 @@ import numpy as np
 
 from aidge_quant.errors import ShapeError
 from aidge_quant.ops.affine import AffineOperator, as_accumulator, exact
-from aidge_quant.ops.base import Shape, operator, require_rank
+from aidge_quant.ops.base import Shape, operator, optional, present, require_rank
 
 
 @operator
@@ -15,8 +15,9 @@ from aidge_quant.ops.base import Shape, operator, require_rank
 class ConvTranspose(AffineOperator):
     """Transposed convolution over one or two spatial axes: each input value adds a scaled window.
 
-    Inputs: data (batch, in, *spatial), weight (in, out / groups, *window), bias (out,). Group g reads
-    the rows of the weight from g * in / groups on and makes the outputs from g * out / groups on.
+    Inputs: data (batch, in, *spatial), weight (in, out / groups, *window), bias (out,). Group g
+    reads the rows of the weight from g * in / groups on and makes the outputs from
+    g * out / groups on.
 
     Attributes
     ----------
@@ -43,8 +44,8 @@ class ConvTranspose(AffineOperator):
         weight = require_rank(shapes[1], (len(data),), "weight")
         if data[1] != weight[0] or weight[0] % self.groups:
             raise ShapeError(
-                f"weight has shape {weight} and {self.groups} groups, expected (in, out / groups, *window) "
-                f"for {data[1]} input channels"
+                f"weight has shape {weight} and {self.groups} groups, expected "
+                f"(in, out / groups, *window) for {data[1]} input channels"
             )
         full = self._full(data, weight)
         rank = len(full)
@@ -55,8 +56,7 @@ class ConvTranspose(AffineOperator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Add up the windows; integers give the exact int32 accumulator."""
-        x, weight, bias = arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None
-        assert x is not None and weight is not None
+        (x, weight), bias = present(arrays, 2), optional(arrays, 2)
         (shape,) = self.infer_shapes(x.shape, weight.shape)
         values, kernel = exact(x), exact(weight)
         full, rank = self._full(x.shape, weight.shape), x.ndim - 2
@@ -66,15 +66,19 @@ class ConvTranspose(AffineOperator):
         columns = values.reshape(batch, groups, per_in, -1)
         for tap in np.ndindex(*weight.shape[2:]):
             # (groups, out, in) @ (batch, groups, in, positions)
-            matrix = kernel[(..., *tap)].reshape(groups, per_in, per_out).transpose(0, 2, 1)
+            matrix = (
+                kernel[(slice(None), slice(None), *tap)]
+                .reshape(groups, per_in, per_out)
+                .transpose(0, 2, 1)
+            )
             part = np.matmul(matrix, columns).reshape(batch, groups, per_out, *x.shape[2:])
             place = tuple(
                 slice(t * d, t * d + (n - 1) * s + 1, s)
                 for t, d, n, s in zip(tap, self.dilation, x.shape[2:], self.stride, strict=True)
             )
-            result[(..., *place)] += part
+            result[(slice(None),) * 3 + place] += part
         cut = tuple(slice(self.padding[i], full[i] - self.padding[rank + i]) for i in range(rank))
-        result = result[(..., *cut)].reshape(shape)
+        result = result[(slice(None),) * 3 + cut].reshape(shape)
         if bias is not None:
             result = result + exact(bias).reshape(-1, *(1,) * rank)
         return as_accumulator(result, x)

@@ -18,8 +18,9 @@ def output_sizes(
 ) -> Sizes:
     """Return the spatial sizes of the output.
 
-    out = floor_or_ceil((size + begin + end - dilation * (window - 1) - 1) / stride) + 1, and with ``ceil`` a
-    last window that would start in the end padding is left out (as ONNX and its runtimes do).
+    out = floor_or_ceil((size + begin + end - dilation * (window - 1) - 1) / stride) + 1, and with
+    ``ceil`` a last window that would start in the end padding is left out (as ONNX and its
+    runtimes do).
 
     Parameters
     ----------

@@ -48,8 +48,8 @@ def cast(node: NodeReader) -> list[Value]:
     source, target = node.value(0).element_type, element_type(node.integer("to", 0))
     if source is not target:
         raise UnsupportedError(
-            f"it converts computed values from {source.value} to {target.value}, which is not handled; "
-            "keep one float type throughout the model"
+            f"it converts computed values from {source.value} to {target.value}, which is not "
+            "handled; keep one float type throughout the model"
         )
     return node.add(Identity(), node.value(0))
 
@@ -59,5 +59,6 @@ def _require_float(node: NodeReader) -> None:
     data = node.value(0)
     if data.array is None and not data.element_type.value.startswith("float"):
         raise UnsupportedError(
-            f"it computes on {data.element_type.value}, expected a float type; use a model that was not quantized"
+            f"it computes on {data.element_type.value}, expected a float type; use a model that "
+            "was not quantized"
         )

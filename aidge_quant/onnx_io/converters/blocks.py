@@ -44,7 +44,8 @@ def resize(node: NodeReader) -> list[Value]:
     nearest = node.text("nearest_mode", "round_prefer_floor")
     if coordinates not in COORDINATES:
         raise UnsupportedError(
-            f"coordinate_transformation_mode is {coordinates!r}, expected one of {', '.join(COORDINATES)}"
+            f"coordinate_transformation_mode is {coordinates!r}, expected one of "
+            f"{', '.join(COORDINATES)}"
         )
     if nearest not in NEAREST:
         raise GraphError(f"nearest_mode is {nearest!r}, expected one of {', '.join(NEAREST)}")

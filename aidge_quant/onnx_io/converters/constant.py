@@ -14,16 +14,16 @@ def constant(node: NodeReader) -> list[Value]:
     """Read a constant given in any of its forms but text and sparse."""
     array = node.tensor("value")
     if node.has("value_float"):
-        array = np.float32(node.number("value_float", 0.0))
+        array = np.asarray(node.number("value_float", 0.0), np.float32)
     elif node.has("value_int"):
-        array = np.int64(node.integer("value_int", 0))
+        array = np.asarray(node.integer("value_int", 0), np.int64)
     elif node.has("value_floats"):
         array = np.asarray(node.numbers("value_floats"), np.float32)
     elif node.has("value_ints"):
         array = np.asarray(node.integers("value_ints"), np.int64)
     if array is None:
         raise UnsupportedError("it holds text or a sparse tensor, expected numbers")
-    return [constant_value(node.name, np.asarray(array))]
+    return [constant_value(node.name, array)]
 
 
 @converts("Shape")
@@ -45,6 +45,6 @@ def refuse_computed(node: NodeReader) -> list[Value]:
     """Refuse: constants of these operators are folded before a converter is asked."""
     computed = next((i for i, value in enumerate(node.inputs) if value and value.array is None), 0)
     raise UnsupportedError(
-        f"this operator is handled on constants only, but input {computed} is computed; replace it, or "
-        "simplify the model so that it becomes a constant"
+        f"this operator is handled on constants only, but input {computed} is computed; replace "
+        "it, or simplify the model so that it becomes a constant"
     )

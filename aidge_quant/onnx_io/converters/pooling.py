@@ -35,6 +35,7 @@ def _windows(node: NodeReader) -> tuple[Windows, bool]:
     reach = [(w - 1) * d + 1 for w, d in zip(windows.window, windows.dilation, strict=True)]
     if any(pad >= span for pad, span in zip(windows.padding, reach * 2, strict=True)):
         raise UnsupportedError(
-            f"pads {windows.padding} are as large as the window {window}, so that windows hold only padding"
+            f"pads {windows.padding} are as large as the window {window}, so that windows hold "
+            "nothing but padding"
         )
     return windows, ceil

@@ -1,4 +1,4 @@
-"""The table of converters by ONNX operator; operator classes that need none fill it by themselves."""
+"""The table of converters by ONNX operator, begun with those that operator classes describe."""
 
 from collections.abc import Callable
 from typing import Any

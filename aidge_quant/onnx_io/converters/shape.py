@@ -181,7 +181,7 @@ def expand(node: NodeReader) -> list[Value]:
         raise GraphError(f"shape {node.shape()} does not broadcast to {wanted}") from None
     if found != node.shape():
         raise UnsupportedError(
-            f"it repeats computed values of shape {node.shape()} to {found}, which is not handled; let the "
-            "operator that reads them broadcast"
+            f"it repeats computed values of shape {node.shape()} to {found}, which is not handled; "
+            "let the operator that reads them broadcast"
         )
     return node.add(Identity(), node.value(0))

@@ -32,7 +32,7 @@ def spatial(node: NodeReader) -> Shape:
     sizes = node.shape(0)[2:]
     if len(sizes) not in SPATIAL_RANKS:
         raise UnsupportedError(
-            f"its data has {len(node.shape(0))} axes {node.shape(0)}, expected (batch, channels, length) or "
+            f"its data has shape {node.shape(0)}, expected (batch, channels, length) or "
             "(batch, channels, height, width)"
         )
     return sizes
