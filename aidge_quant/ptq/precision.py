@@ -1,0 +1,96 @@
+"""Assign to every node the element type it is to have after quantization."""
+
+from collections import Counter
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.errors import DtypeError, GraphError
+from aidge_quant.graph import Annotation, GraphView, Node
+from aidge_quant.ptq.flow import is_affine, is_merging, is_plain_producer
+
+
+def auto_assign_node_precision(
+    graphview: GraphView, act_precision: dtype, weight_precision: dtype, bias_precision: dtype
+) -> None:
+    """Annotate every node of the graph, in place, with the types of the quantized network.
+
+    Nodes that have a precision keep it. Weights get ``weight_precision``, biases
+    ``bias_precision``; affine and merging nodes ``act_precision`` and, for their accumulator,
+    ``bias_precision``; every other node ``act_precision``. Producers that are no weight or bias are
+    not annotated.
+
+    Parameters
+    ----------
+    graphview : GraphView
+    act_precision, weight_precision, bias_precision : dtype
+        Usually ``int8``, ``int8``, ``int32``. ``int4`` and ``int16`` are handled too.
+
+    Raises
+    ------
+    DtypeError
+        If a precision is not a dtype.
+
+    Notes
+    -----
+    Only annotations are written (``quantization.ptq.precision`` and
+    ``quantization.ptq.accumulationprecision``). Call it before ``quantize_network``.
+    """
+    for value in (act_precision, weight_precision, bias_precision):
+        if not isinstance(value, dtype):
+            raise DtypeError(f"precision: expected a dtype such as dtype.int8, got {value!r}")
+    for node in graphview.topological():
+        if is_plain_producer(node):
+            continue
+        _set(node, Annotation.PRECISION, act_precision)
+        if is_merging(node):
+            node.annotations[Annotation.IS_MERGING] = True
+        if is_affine(node) or is_merging(node):
+            _set(node, Annotation.ACCUMULATION_PRECISION, bias_precision)
+        if is_affine(node):
+            _set_parameters(node, weight_precision, bias_precision)
+
+
+def complete_precision(network: GraphView) -> None:
+    """Annotate, in place, the nodes that recipes added after the precisions were assigned.
+
+    A new node takes what most annotated nodes of its kind have.
+
+    Raises
+    ------
+    GraphError
+        If no node has a precision.
+    """
+    activations: Counter[dtype] = Counter()
+    weights: Counter[dtype] = Counter()
+    accumulators: Counter[dtype] = Counter()
+    for node in network.topological():
+        found = node.annotations.get(Annotation.PRECISION)
+        if found is not None and not is_plain_producer(node):
+            activations[found] += 1
+        accumulator = node.annotations.get(Annotation.ACCUMULATION_PRECISION)
+        if accumulator is not None:
+            accumulators[accumulator] += 1
+        if is_affine(node) and node.has_input(1):
+            weight = node.input(1).node.annotations.get(Annotation.PRECISION)
+            if weight is not None:
+                weights[weight] += 1
+    if not activations:
+        raise GraphError(
+            f"graph {network.name}: expected a precision on its nodes, found none; "
+            "call auto_assign_node_precision first"
+        )
+    activation = activations.most_common(1)[0][0]
+    weight = weights.most_common(1)[0][0] if weights else activation
+    bias = accumulators.most_common(1)[0][0] if accumulators else dtype.int32
+    auto_assign_node_precision(network, activation, weight, bias)
+
+
+def _set(node: Node, key: str, value: dtype) -> None:
+    if node.annotations.get(key) is None:
+        node.annotations[key] = value
+
+
+def _set_parameters(node: Node, weight: dtype, bias: dtype) -> None:
+    accumulator = node.annotations[Annotation.ACCUMULATION_PRECISION]
+    for slot, value in ((1, weight), (2, accumulator or bias)):
+        if node.has_input(slot):
+            _set(node.input(slot).node, Annotation.PRECISION, value)

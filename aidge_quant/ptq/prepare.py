@@ -1,0 +1,53 @@
+"""Prepare a float network for the quantization steps."""
+
+from aidge_quant.graph import GraphView
+from aidge_quant.recipes import (
+    fold_batch_norm,
+    fold_constant_arithmetic,
+    fold_constants,
+    fold_pad,
+    join_hard_swish,
+    matmul_to_fc,
+    reduce_mean_to_pool,
+    remove_identities,
+    remove_trailing_softmax,
+    simplify_reshapes,
+    split_to_slices,
+    unshare_parameters,
+)
+
+#: In the order in which they are applied: constants first, since every other recipe looks for them.
+RECIPES = (
+    fold_constants,
+    remove_identities,
+    split_to_slices,
+    matmul_to_fc,
+    reduce_mean_to_pool,
+    simplify_reshapes,
+    join_hard_swish,
+    unshare_parameters,
+    fold_batch_norm,
+    fold_constant_arithmetic,
+    fold_pad,
+    remove_trailing_softmax,
+)
+
+
+def prepare_network(network: GraphView) -> None:
+    """Apply, in place, the recipes that leave only what the quantization steps handle.
+
+    Parameters
+    ----------
+    network : GraphView
+        Float network. What it computes stays the same, but for a trailing Softmax, which is removed
+        with a notice: the outputs become the logits.
+
+    Notes
+    -----
+    The recipes are those of ``aidge_quant.recipes``, in the order of ``RECIPES``.
+    """
+    network.check()
+    for recipe in RECIPES:
+        recipe(network)
+    network.remove_dead_nodes()
+    network.check()
