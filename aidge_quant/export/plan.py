@@ -1,0 +1,190 @@
+"""Memory plan of the exported C: where every tensor lives.
+
+Inputs are read where the caller has them and outputs are written where the caller wants them; all
+other values share one arena. Which values are alive together is exact, so the arena is as small as
+the placement finds, and its size is known before anything is compiled.
+"""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aidge_quant.export.values import Value, find_values
+from aidge_quant.integer.network import IntegerNetwork
+
+ALIGNMENT = 4
+
+# Swaps tried beyond the fixed orders are bounded by the square of the number of values: no plan
+# takes longer than about a tenth of a second more for it.
+_EFFORT = 150_000
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lives.
+
+    Attributes
+    ----------
+    kind : {"arena", "input", "output"}
+    index : int
+        Position among the network's inputs or outputs; 0 for the arena.
+    offset : int
+        Bytes from the start of the arena, a multiple of 4; 0 for the others.
+    """
+
+    kind: str
+    index: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where every tensor of a network lives, and what has to be copied in the end.
+
+    Attributes
+    ----------
+    places : mapping of tensor name to Place
+    arena_size : int
+        Bytes, a multiple of 4; 4 where no tensor needs the arena, as C has no empty array.
+    copies : tuple of (str, int)
+        Tensor and position of the output that it has to be copied to after the last layer.
+    values : tuple of Value
+    lower_bound : int
+        Bytes that are alive together at the busiest layer: no plan can be smaller.
+    """
+
+    places: Mapping[str, Place]
+    arena_size: int
+    copies: tuple[tuple[str, int], ...]
+    values: tuple[Value, ...]
+    lower_bound: int
+
+
+def plan_memory(network: IntegerNetwork) -> Plan:
+    """Return the memory plan of ``network``; the same network gives the same plan."""
+    values = find_values(network)
+    in_arena = [value for value in values if not value.inputs and not value.outputs]
+    offsets = _place(in_arena)
+    places: dict[str, Place] = {}
+    for value in values:
+        if value.inputs:
+            place = Place("input", value.inputs[0], 0)
+        elif value.outputs:
+            place = Place("output", value.outputs[0], 0)
+        else:
+            place = Place("arena", 0, offsets[value.index])
+        places.update(dict.fromkeys(value.tensors, place))
+    copies = []
+    for value in values:
+        direct = () if value.inputs else value.outputs[:1]
+        copies += [
+            (network.outputs[output], output) for output in value.outputs if output not in direct
+        ]
+    return Plan(
+        places=places,
+        arena_size=max(_align(_end(in_arena, offsets)), ALIGNMENT),
+        copies=tuple(sorted(copies, key=lambda copy: copy[1])),
+        values=values,
+        lower_bound=_lower_bound(in_arena),
+    )
+
+
+def _align(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _end(values: Iterable[Value], offsets: Mapping[int, int]) -> int:
+    return max((offsets[value.index] + value.size for value in values), default=0)
+
+
+def _lower_bound(values: Sequence[Value]) -> int:
+    """Return the bytes alive at the busiest layer, each value rounded up to its alignment."""
+    size = {value.index: _align(value.size) for value in values}
+    busiest = 0
+    for born in values:
+        alive = sum(size[v.index] for v in values if v.birth <= born.birth <= v.death)
+        shared = sum(size.get(index, 0) for index in born.may_replace)
+        busiest = max(busiest, alive - min(size[born.index], shared))
+    return busiest
+
+
+def _place(values: Sequence[Value]) -> dict[int, int]:
+    """Return an offset for every value: the best of several greedy orders."""
+    if not values:
+        return {}
+    bound = _lower_bound(values)
+    orders = [
+        sorted(values, key=key)
+        for key in (
+            lambda v: (-v.size, v.birth),
+            lambda v: (-v.size, v.birth - v.death, v.birth),
+            lambda v: (-v.size * (v.death - v.birth + 1), v.birth),
+            lambda v: (v.birth - v.death, -v.size, v.birth),
+            lambda v: (v.birth, -v.size),
+        )
+    ]
+    neighbours = _neighbours(values)
+    best_size, best, best_order = -1, {}, orders[0]
+    for order in orders:
+        offsets = _place_in_order(order, neighbours)
+        size = _align(_end(values, offsets))
+        if best_size < 0 or size < best_size:
+            best_size, best, best_order = size, offsets, order
+    generator = random.Random(0)  # the same network, the same plan
+    for _ in range(_EFFORT // (len(values) ** 2 + 100) if len(values) > 2 else 0):
+        if best_size <= bound:
+            break
+        order = list(best_order)
+        i, j = generator.sample(range(len(order)), 2)
+        order.insert(j, order.pop(i))
+        offsets = _place_in_order(order, neighbours)
+        size = _align(_end(values, offsets))
+        if size <= best_size:
+            best_size, best, best_order = size, offsets, order
+    return best
+
+
+def _neighbours(values: Sequence[Value]) -> dict[int, list[Value]]:
+    """Return, for every value, those that are alive at a layer where it is alive too."""
+    return {
+        value.index: [
+            other
+            for other in values
+            if other is not value and other.birth <= value.death and value.birth <= other.death
+        ]
+        for value in values
+    }
+
+
+def _place_in_order(
+    order: Iterable[Value], neighbours: Mapping[int, Sequence[Value]]
+) -> dict[int, int]:
+    """Place the values one by one, each at the lowest offset where it fits."""
+    offsets: dict[int, int] = {}
+    for value in order:
+        placed = [other for other in neighbours[value.index] if other.index in offsets]
+        candidates = {0}
+        for other in placed:
+            candidates.add(_align(offsets[other.index] + other.size))
+            if _may_overlap(value, other):
+                candidates.add(offsets[other.index])
+        for offset in sorted(candidates):
+            if all(_is_free(value, offset, other, offsets[other.index]) for other in placed):
+                offsets[value.index] = offset
+                break
+    return offsets
+
+
+def _may_overlap(one: Value, other: Value) -> bool:
+    return other.index in one.may_replace or one.index in other.may_replace
+
+
+def _is_free(value: Value, offset: int, other: Value, other_offset: int) -> bool:
+    """Whether ``value`` at ``offset`` leaves ``other``, which is alive with it, unharmed."""
+    if offset + value.size <= other_offset or other_offset + other.size <= offset:
+        return True
+    if other.index in value.may_replace:
+        return offset <= other_offset
+    if value.index in other.may_replace:
+        return other_offset <= offset
+    return False

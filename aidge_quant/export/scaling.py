@@ -1,0 +1,93 @@
+"""The last step of a layer in C: which function requantizes, and what it is given."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.export.program import Program, refuse
+from aidge_quant.integer.layers import HALF_EVEN, HALF_UP, Layer, Requantization
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a kernel gets from the accumulator to the stored value.
+
+    Attributes
+    ----------
+    fields : dict
+        For the kernel template: ``raw`` (nothing to do), ``requantize`` (name of the C function),
+        ``per_channel``, ``multiplier`` and ``offset`` (whether the function takes one).
+    suffix : str
+        Ending of the kernel's name: "" for the plain single shift.
+    arguments : tuple of str
+        The address of the record, or nothing.
+    """
+
+    fields: dict[str, object]
+    suffix: str
+    arguments: tuple[str, ...]
+
+
+def add_scaling(
+    program: Program, layer: Layer, requantization: Requantization, *, channels: bool
+) -> Scaling:
+    """Add the constants and the record of a requantization to ``program``.
+
+    Parameters
+    ----------
+    channels : bool
+        Whether the kernel can have a shift for every channel.
+    """
+    form = _form(layer, requantization, program.network.tensor(layer.output).dtype)
+    per_channel = requantization.per_channel and form != "raw"
+    if per_channel and not channels:
+        raise refuse(layer, "one shift for all channels", f"{requantization.shift.size} shifts")
+    scale = form in ("scale", "scale_even")
+    fields: dict[str, object] = {
+        "raw": form == "raw",
+        "requantize": "requantize" + (f"_{form}" if form else ""),
+        "per_channel": per_channel,
+        "multiplier": scale,
+        "offset": form != "",
+    }
+    suffix = ("_channel" if per_channel else "") + (f"_{form}" if form and form != "raw" else "")
+    if form == "raw":
+        return Scaling(fields, suffix, ())
+    record: dict[str, int | str] = {}
+    multiplier, shift = requantization.multiplier, requantization.shift
+    if scale and multiplier is not None:
+        record["multiplier"] = (
+            program.constant(
+                layer, "multiplier", "int32_t", multiplier.astype(np.int32), "multipliers"
+            )
+            if per_channel
+            else int(multiplier.flat[0])
+        )
+    record["shift"] = (
+        program.constant(layer, "shift", "int8_t", shift.astype(np.int8), "shifts by channel")
+        if per_channel
+        else int(shift.flat[0])
+    )
+    record["offset"] = requantization.offset
+    record["lower"] = requantization.lower
+    record["upper"] = requantization.upper
+    kind = "channel_scaling" if per_channel else "scaling"
+    return Scaling(fields, suffix, (program.record(layer, "scaling", kind, record),))
+
+
+def _form(layer: Layer, requantization: Requantization, output: dtype) -> str:
+    """Return the form of the C function: "", any, even, scale, scale_even, or raw for none."""
+    if requantization.rounding not in (HALF_UP, HALF_EVEN):
+        raise refuse(layer, f"rounding {HALF_UP} or {HALF_EVEN}", requantization.rounding)
+    even = requantization.rounding == HALF_EVEN
+    if requantization.multiplier is not None:
+        return "scale_even" if even else "scale"
+    shifts = requantization.shift
+    full = (output.min, output.max) == (requantization.lower, requantization.upper)
+    if output is dtype.int32 and full and not shifts.any() and requantization.offset == 0:
+        return "raw"
+    if even:
+        return "even"
+    # The offset is part of the bias as long as every shift goes to the right.
+    return "any" if (shifts < 0).any() or requantization.offset != 0 else ""
