@@ -10,6 +10,7 @@ from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.ops import Clip, Pad
 from aidge_quant.ptq.flow import (
     activation_quantizers,
+    dequantizer_of,
     driver,
     is_affine,
     is_function,
@@ -59,7 +60,7 @@ def normalize_activations(
         origin = driver(node)
         incoming = [units[found] for found in scale_sources(node)]
         if is_function(origin):
-            dequantizer = origin.input(0).node
+            dequantizer = dequantizer_of(origin)
             unit = units[source(dequantizer.input(0))]
             dequantizer.operator = dataclasses.replace(dequantizer.operator, scale=unit)
         elif is_affine(origin):

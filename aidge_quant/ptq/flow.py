@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError, UnsupportedError
 from aidge_quant.graph import Annotation, GraphView, Node, Port
-from aidge_quant.ops import Clip, Concat, Input, Mul, Producer, Quantizer, Trait
+from aidge_quant.ops import Clip, Concat, Dequantizer, Input, Mul, Producer, Quantizer, Trait
 
 logger = logging.getLogger("aidge_quant")
 
@@ -130,6 +130,20 @@ def driver(quantizer: Node) -> Node:
     node = quantizer.input(0).node
     if node.annotations.get(Annotation.IS_COMPENSATION):
         node = node.input(0).node
+    return node
+
+
+def dequantizer_of(function: Node) -> Node:
+    """Return the dequantizer at the start of a chain of functions of real values."""
+    node = function
+    while is_function(node):
+        node = node.input(0).node
+    if not isinstance(node.operator, Dequantizer):
+        raise GraphError(
+            f"{function.name} ({function.type}): expected a dequantizer before it, found "
+            f"{node.name}; "
+            "call insert_scaling_nodes first"
+        )
     return node
 
 

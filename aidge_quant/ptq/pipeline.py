@@ -152,4 +152,4 @@ def _insert_input_quantizers(network: GraphView, no_quant: bool) -> None:
         added = network.insert_after(node, operator, network.unique_name(f"{node.name}_Scaling"))
         added.annotations.update(node.annotations)
         added.annotations[Annotation.IS_ACTIVATION_QUANTIZER] = True
-        node.annotations[Annotation.SCALE] = 1.0
+        del node.annotations[Annotation.SCALE]  # the input itself stays real

@@ -2,13 +2,14 @@
 
 from aidge_quant.graph import GraphView
 from aidge_quant.recipes import (
+    constant_bounds,
     fold_batch_norm,
     fold_constant_arithmetic,
     fold_constants,
     fold_pad,
-    join_hard_swish,
+    join_gates,
     matmul_to_fc,
-    reduce_mean_to_pool,
+    reductions_to_pools,
     remove_identities,
     remove_trailing_softmax,
     simplify_reshapes,
@@ -20,11 +21,12 @@ from aidge_quant.recipes import (
 RECIPES = (
     fold_constants,
     remove_identities,
+    constant_bounds,
     split_to_slices,
     matmul_to_fc,
-    reduce_mean_to_pool,
+    reductions_to_pools,
     simplify_reshapes,
-    join_hard_swish,
+    join_gates,
     unshare_parameters,
     fold_batch_norm,
     fold_constant_arithmetic,

@@ -12,6 +12,7 @@ from aidge_quant.ops.quantization import HALF_UP
 from aidge_quant.ptq.activations import divided_constants
 from aidge_quant.ptq.flow import (
     activation_quantizers,
+    dequantizer_of,
     driver,
     is_affine,
     is_function,
@@ -23,6 +24,7 @@ from aidge_quant.ptq.flow import (
     source,
     unscaled_constants,
 )
+from aidge_quant.ptq.headroom import keep_headroom
 from aidge_quant.ptq.parameters import multiplied
 from aidge_quant.ptq.signs import unsigned_quantizers
 
@@ -97,11 +99,14 @@ def quantize_normalized_network(
                 _complete(bias, top * incoming, None if no_quant else limits, rounding)
             factor /= top
         elif is_function(origin):
-            dequantizer = origin.input(0).node
+            dequantizer = dequantizer_of(origin)
             top = levels[source(dequantizer.input(0))].top
             scale = dequantizer.operator.scale / top
             dequantizer.operator = dataclasses.replace(dequantizer.operator, scale=scale)
         _complete(node, factor / incoming, None if no_quant else levels[node], rounding)
+        if is_affine(origin):
+            found = levels[scale_sources(node)[0]]
+            keep_headroom(node, max(-found.lower, found.upper), levels[node].top)
     for node in unscaled_constants(network):
         found = levels[source(node.input(0))]
         scaled = divided_constants(node, 1 / found.top)

@@ -52,11 +52,11 @@ def insert_scaling_nodes(network: GraphView, channel_wise: bool = False) -> None
     for node in nodes:
         if is_affine(node):
             _scale_parameters(network, node, channel_wise)
-        if is_function(node):
+        if is_function(node) and not _continues(network, node.input(0).node):
             operator = Dequantizer(1.0)
             name = network.unique_name(f"{node.name}_Dequantizer")
             _inherit(network.insert_before(node, 0, operator, name), node)
-        if needs_scaling(node):
+        if needs_scaling(node) and not _continues(network, node):
             per_channel = channel_wise and is_affine(node) and _by_channel(node)
             axis = -1 if isinstance(node.operator, FC) and len(shapes[node][0]) != 2 else 1
             scale = np.ones(shapes[node][0][axis]) if per_channel else 1.0
@@ -103,6 +103,12 @@ def _scale_parameters(network: GraphView, node: Node, channel_wise: bool) -> Non
         added = network.insert_before(node, slot, operator, name)
         _inherit(added, parameter)
         added.annotations[Annotation.IS_PRODUCER_QUANTIZER] = True
+
+
+def _continues(network: GraphView, node: Node) -> bool:
+    """Whether the node is a function that only another function reads: they become one table."""
+    reader = network.sole_consumer(node)
+    return is_function(node) and reader is not None and is_function(reader)
 
 
 def _is_residual(network: GraphView, node: Node, slot: int) -> bool:

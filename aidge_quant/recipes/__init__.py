@@ -1,12 +1,13 @@
 """Recipes: rewrite a float graph into fewer kinds of nodes without changing what it computes."""
 
+from aidge_quant.recipes.constant_bounds import constant_bounds
 from aidge_quant.recipes.fold_batch_norm import fold_batch_norm
 from aidge_quant.recipes.fold_constant_arithmetic import fold_constant_arithmetic
 from aidge_quant.recipes.fold_constants import fold_constants
 from aidge_quant.recipes.fold_pad import fold_pad
-from aidge_quant.recipes.join_hard_swish import join_hard_swish
+from aidge_quant.recipes.join_gates import join_gates
 from aidge_quant.recipes.matmul_to_fc import matmul_to_fc
-from aidge_quant.recipes.reduce_mean_to_pool import reduce_mean_to_pool
+from aidge_quant.recipes.reductions_to_pools import reductions_to_pools
 from aidge_quant.recipes.remove_identities import remove_identities
 from aidge_quant.recipes.remove_trailing_softmax import remove_trailing_softmax
 from aidge_quant.recipes.simplify_reshapes import simplify_reshapes
@@ -14,13 +15,14 @@ from aidge_quant.recipes.split_to_slices import split_to_slices
 from aidge_quant.recipes.unshare_parameters import unshare_parameters
 
 __all__ = [
+    "constant_bounds",
     "fold_batch_norm",
     "fold_constant_arithmetic",
     "fold_constants",
     "fold_pad",
-    "join_hard_swish",
+    "join_gates",
     "matmul_to_fc",
-    "reduce_mean_to_pool",
+    "reductions_to_pools",
     "remove_identities",
     "remove_trailing_softmax",
     "simplify_reshapes",

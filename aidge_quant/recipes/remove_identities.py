@@ -8,7 +8,6 @@ from aidge_quant.ops import (
     Flatten,
     Identity,
     Pad,
-    ReLU,
     Reshape,
     Slice,
     Squeeze,
@@ -19,14 +18,9 @@ from aidge_quant.recipes.parameters import Shapes, tensor_shapes
 
 
 def remove_identities(network: GraphView) -> None:
-    """Remove, in place, Identity and Dropout, and moves and bounds that change nothing.
-
-    A Clip from 0 without upper bound becomes a ReLU.
-    """
+    """Remove, in place, Identity and Dropout, and moves and bounds that change nothing."""
     shapes = tensor_shapes(network)
     for node in network.topological():
-        if isinstance(node.operator, Clip) and _is_relu(node.operator):
-            node.operator = ReLU()
         if _changes_nothing(node, shapes):
             network.bypass(node)
 
@@ -46,7 +40,3 @@ def _changes_nothing(node: Node, shapes: Shapes) -> bool:
     if isinstance(operator, Slice):
         return same and all(step > 0 for step in operator.steps)
     return same and isinstance(operator, Flatten | Reshape | Squeeze | Unsqueeze)
-
-
-def _is_relu(operator: Clip) -> bool:
-    return bool(operator.lower == 0 and operator.upper == np.inf)

@@ -1,0 +1,53 @@
+"""Keep accumulators within int32: scale down weights that leave no room for their bias."""
+
+import numpy as np
+
+from aidge_quant.graph import Node
+from aidge_quant.ptq.channels import output_rows
+from aidge_quant.ptq.flow import driver, parameter, parameter_quantizers
+from aidge_quant.ptq.parameters import multiplied
+
+#: What the bias and the weighted sum may reach together.
+ACCUMULATOR_LIMIT = 2.0**30
+#: What the largest output times the inverse of the scale may reach: the range of a useful sum.
+OUTPUT_LIMIT = 2.0**29
+
+
+def keep_headroom(quantizer: Node, largest_input: int, top: int) -> None:
+    """Divide, in place, weight and bias scale by the factor that keeps the accumulator in int32.
+
+    Parameters
+    ----------
+    quantizer : Node
+        The quantizer behind an affine node; its scales are those of integers, not yet rounded.
+    largest_input : int
+        Largest magnitude of the integers that the node reads.
+    top : int
+        Largest integer of the quantizer's output.
+
+    Notes
+    -----
+    ``f = max(1, (|b| + sum|w| * largest_input) / 2^30, top / (2^29 S))``, by channel where the
+    scales are; the scale S of the quantizer is multiplied by it. f is 1 but for layers whose
+    weights hardly matter beside their bias (channels that training has killed) and for very long
+    16-bit sums.
+    """
+    node = driver(quantizer)
+    weight, bias = parameter_quantizers(node)
+    rows = output_rows(node, np.abs(parameter(weight).operator.value.astype(np.float64)))
+    sums = rows.reshape(rows.shape[0], -1).sum(axis=1) * np.asarray(weight.operator.scale)
+    bound = sums * largest_input
+    if bias is not None:
+        values = np.abs(parameter(bias).operator.value.astype(np.float64))
+        bound = bound + values * np.asarray(bias.operator.scale)
+    scale = np.asarray(quantizer.operator.scale, np.float64)
+    if not scale.ndim:
+        bound = bound.max(initial=0.0)
+    factor = np.maximum(bound / ACCUMULATOR_LIMIT, top / (OUTPUT_LIMIT * scale))
+    factor = np.maximum(factor, 1.0)
+    if np.all(factor == 1):
+        return
+    quantizer.operator = multiplied(quantizer.operator, factor)
+    for producer in (weight, bias):
+        if producer is not None:
+            producer.operator = multiplied(producer.operator, 1 / factor)

@@ -1,0 +1,39 @@
+"""Recipe: Max and Min with a constant as Clip, and Clips that follow each other as one."""
+
+import numpy as np
+
+from aidge_quant.graph import GraphView, Node
+from aidge_quant.ops import Clip, Max, Min, ReLU
+from aidge_quant.recipes.parameters import float_constant
+
+
+def constant_bounds(network: GraphView) -> None:
+    """Replace, in place, Max and Min with one number by Clip, join Clips, and name ReLU as such."""
+    for node in network.topological():
+        if isinstance(node.operator, Max | Min):
+            _to_clip(network, node)
+        if isinstance(node.operator, Clip):
+            inner = node.input(0).node
+            if isinstance(inner.operator, Clip) and network.sole_consumer(inner) is node:
+                node.operator = _joined(inner.operator, node.operator)
+                network.bypass(inner)
+            if node.operator.lower == 0 and node.operator.upper == np.inf:
+                node.operator = ReLU()
+
+
+def _to_clip(network: GraphView, node: Node) -> None:
+    for slot in (0, 1):
+        value = float_constant(node.input(slot))
+        if value is None or value.size != 1 or value.ndim > 1:
+            continue
+        bound = value.item()
+        lower, upper = (bound, np.inf) if isinstance(node.operator, Max) else (-np.inf, bound)
+        node.operator = Clip(lower, upper)
+        network.set_inputs(node, (node.input(1 - slot),))
+        return
+
+
+def _joined(first: Clip, second: Clip) -> Clip:
+    """Return the Clip that does what ``first`` and then ``second`` do."""
+    bounds = (min(max(b, second.lower), second.upper) for b in (first.lower, first.upper))
+    return Clip(*bounds)
