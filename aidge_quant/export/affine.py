@@ -57,7 +57,7 @@ def _add_affine(
     bias = program.constant(
         layer, "bias", "int32_t", layer.bias, f"bias, {layer.bias.size} channels"
     )
-    scaling = add_scaling(program, layer, layer.requantization, channels=True)
+    scaling = add_scaling(program, layer, layer.requantization)
     suffix = suffix_of(x)
     suffix += "" if layer.weight_dtype is dtype.int8 else f"_w{layer.weight_dtype.bits}"
     suffix += "" if y.dtype is x.dtype else f"_{suffix_of(y)}"

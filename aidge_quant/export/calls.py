@@ -78,7 +78,7 @@ def _two_operands(layer: Layer, program: Program, scaling: Scaling) -> tuple[str
 
 
 def _add(layer: Add, program: Program) -> None:
-    scaling = add_scaling(program, layer, layer.requantization, channels=False)
+    scaling = add_scaling(program, layer, layer.requantization)
     suffix, fields = _two_operands(layer, program, scaling)
     a, b = (program.pointer(name) for name in layer.inputs)
     size = program.network.tensor(layer.output).size
@@ -96,7 +96,7 @@ def _add(layer: Add, program: Program) -> None:
 
 
 def _multiply(layer: Multiply, program: Program) -> None:
-    scaling = add_scaling(program, layer, layer.requantization, channels=False)
+    scaling = add_scaling(program, layer, layer.requantization)
     suffix, fields = _two_operands(layer, program, scaling)
     a, b = (program.network.tensor(name) for name in layer.inputs)
     arguments: tuple[str | int, ...] = (
@@ -115,7 +115,7 @@ def _multiply(layer: Multiply, program: Program) -> None:
 
 def _rescale(layer: Rescale, program: Program) -> None:
     x, y = program.network.tensor(layer.inputs[0]), program.network.tensor(layer.output)
-    scaling = add_scaling(program, layer, layer.requantization, channels=False)
+    scaling = add_scaling(program, layer, layer.requantization)
     suffix = suffix_of(x) + ("" if y.dtype is x.dtype else f"_{suffix_of(y)}")
     fields = {"x": type_of(x), "y": type_of(y)} | scaling.fields
     arguments = (x.size, program.pointer(x.name), layer.multiplier, layer.bias)
@@ -144,7 +144,7 @@ def _average_pool(layer: AveragePool, program: Program) -> None:
         program.call("avg_pool", suffix + "_mean", fields, ends)
         return
     record = program.record(layer, "shape", "avg_pool", shape)
-    scaling = add_scaling(program, layer, layer.requantization, channels=True)
+    scaling = add_scaling(program, layer, layer.requantization)
     arguments: tuple[str | int, ...] = (
         record,
         program.pointer(x.name),

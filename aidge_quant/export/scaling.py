@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.export.program import Program, refuse
-from aidge_quant.integer.layers import HALF_EVEN, HALF_UP, Layer, Requantization
+from aidge_quant.export.program import Program
+from aidge_quant.integer.layers import HALF_EVEN, Layer, Requantization
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,10 @@ class Scaling:
     arguments: tuple[str, ...]
 
 
-def add_scaling(
-    program: Program, layer: Layer, requantization: Requantization, *, channels: bool
-) -> Scaling:
-    """Add the constants and the record of a requantization to ``program``.
-
-    Parameters
-    ----------
-    channels : bool
-        Whether the kernel can have a shift for every channel.
-    """
-    form = _form(layer, requantization, program.network.tensor(layer.output).dtype)
+def add_scaling(program: Program, layer: Layer, requantization: Requantization) -> Scaling:
+    """Add the constants and the record of a requantization to ``program``."""
+    form = _form(requantization, program.network.tensor(layer.output).dtype)
     per_channel = requantization.per_channel and form != "raw"
-    if per_channel and not channels:
-        raise refuse(layer, "one shift for all channels", f"{requantization.shift.size} shifts")
     scale = form in ("scale", "scale_even")
     fields: dict[str, object] = {
         "raw": form == "raw",
@@ -76,10 +66,8 @@ def add_scaling(
     return Scaling(fields, suffix, (program.record(layer, "scaling", kind, record),))
 
 
-def _form(layer: Layer, requantization: Requantization, output: dtype) -> str:
+def _form(requantization: Requantization, output: dtype) -> str:
     """Return the form of the C function: "", any, even, scale, scale_even, or raw for none."""
-    if requantization.rounding not in (HALF_UP, HALF_EVEN):
-        raise refuse(layer, f"rounding {HALF_UP} or {HALF_EVEN}", requantization.rounding)
     even = requantization.rounding == HALF_EVEN
     if requantization.multiplier is not None:
         return "scale_even" if even else "scale"
