@@ -9,7 +9,7 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError, ShapeError
 from aidge_quant.ops.base import Operator, Shape, Trait, operator, optional, present, require_rank
-from aidge_quant.ops.windows import output_sizes, pad_spatial, sliding
+from aidge_quant.ops.windows import output_sizes, pad_spatial, sliding, taps
 
 #: How many unfolded values a convolution holds at a time (16 MB of float32).
 COLUMN_VALUES = 2**22
@@ -101,13 +101,10 @@ class Conv(AffineOperator):
         outputs, multiple = shape[2:], shape[1] // self.groups
         result = np.zeros((shape[0], self.groups, multiple, *outputs), padded.dtype)
         ones = (1,) * len(outputs)
-        for tap in np.ndindex(*kernel.shape[2:]):
-            place = tuple(
-                slice(t * d, t * d + (n - 1) * s + 1, s)
-                for t, d, n, s in zip(tap, self.dilation, outputs, self.stride, strict=True)
-            )
-            taps = kernel[(slice(None), 0, *tap)].reshape(self.groups, multiple, *ones)
-            result += padded[(slice(None), slice(None), None, *place)] * taps
+        arguments = (kernel.shape[2:], self.stride, self.dilation, outputs)
+        for tap, seen in taps(padded, *arguments):
+            factor = kernel[(slice(None), 0, *tap)].reshape(self.groups, multiple, *ones)
+            result += seen[:, :, None] * factor
         return result.reshape(shape)
 
     def _columns(self, padded: np.ndarray, kernel: np.ndarray, shape: Shape) -> np.ndarray:

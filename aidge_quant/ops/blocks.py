@@ -52,14 +52,16 @@ class DepthToSpace(Operator):
 class SpaceToDepth(Operator):
     """Squares of positions become channels: (n, c, h, w) -> (n, c b^2, h / b, w / b).
 
-    Output channel = (row * b + column) * c + channel.
-
     Attributes
     ----------
     block : int, b
+    columns_first : bool
+        False: ONNX's DCR, output channel = (row * b + column) * c + channel. True: CRD, output
+        channel = channel * b^2 + row * b + column.
     """
 
     block: int
+    columns_first: bool = False
 
     traits: ClassVar[frozenset[str]] = MOVES
     onnx: ClassVar[tuple[str, ...] | None] = ("SpaceToDepth",)
@@ -75,5 +77,6 @@ class SpaceToDepth(Operator):
         """Move the values."""
         (x,) = present(arrays, 1)
         (n, c, h, w), b = x.shape, self.block
-        parts = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+        order = (0, 1, 3, 5, 2, 4) if self.columns_first else (0, 3, 5, 1, 2, 4)
+        parts = x.reshape(n, c, h // b, b, w // b, b).transpose(order)
         return parts.reshape(n, c * b**2, h // b, w // b)

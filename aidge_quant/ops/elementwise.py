@@ -81,21 +81,34 @@ class Div(Binary):
     onnx: ClassVar[tuple[str, ...] | None] = ("Div",)
 
 
+@dataclass(frozen=True, eq=False)
+class Selection(Binary):
+    """Base: one of the two values, in their type."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
+
+    def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
+        """Return the type of the first input."""
+        return present(dtypes, 1)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the selected values."""
+        return type(self).function(*present(arrays, 2))
+
+
 @operator
 @dataclass(frozen=True, eq=False)
-class Max(Binary):
+class Max(Selection):
     """The larger of a and b."""
 
     function = staticmethod(np.maximum)
-    traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Max",)
 
 
 @operator
 @dataclass(frozen=True, eq=False)
-class Min(Binary):
+class Min(Selection):
     """The smaller of a and b."""
 
     function = staticmethod(np.minimum)
-    traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Min",)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.ops.base import Operator, Shape, Trait, operator, present, require_rank
-from aidge_quant.ops.windows import missing_at_end, output_sizes, pad_spatial, sliding
+from aidge_quant.ops.windows import missing_at_end, output_sizes, pad_spatial, taps
 
 
 def round_half_up_quotient(total: np.ndarray, count: np.ndarray | int) -> np.ndarray:
@@ -42,15 +42,18 @@ class WindowPool(Operator):
             data[2:], self.window, self.stride, self.dilation, self.padding, ceil=self.ceil
         )
 
-    def _windows(self, x: np.ndarray, value: float) -> np.ndarray:
+    def _reduce(self, x: np.ndarray, function: np.ufunc, value: float, beyond: float) -> np.ndarray:
+        """Combine what every window sees; ``value`` in the padding, ``beyond`` after its end."""
         outputs = self._outputs(x.shape)
         arguments = (self.window, self.stride, self.dilation)
         extra = missing_at_end(x.shape[2:], *arguments, self.padding, outputs)
-        return sliding(pad_spatial(x, self.padding, value, extra), *arguments, outputs)
-
-    @property
-    def _window_axes(self) -> tuple[int, ...]:
-        return tuple(range(-len(self.window), 0))
+        padded = pad_spatial(x, self.padding, value)
+        padded = pad_spatial(padded, (0,) * len(self.padding), beyond, extra)
+        views = taps(padded, *arguments, outputs)
+        result = next(views)[1].copy()
+        for _, seen in views:
+            function(result, seen, out=result)
+        return result
 
 
 @operator
@@ -67,7 +70,7 @@ class MaxPool(WindowPool):
         """Return the maxima in the type of x."""
         (x,) = present(arrays, 1)
         least = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
-        return self._windows(x, least).max(axis=self._window_axes)
+        return self._reduce(x, np.maximum, least, least)
 
 
 @operator
@@ -92,19 +95,12 @@ class AveragePool(WindowPool):
         """Return the means in the type of x."""
         (x,) = present(arrays, 1)
         ones = np.ones((1, 1, *x.shape[2:]), np.int64)
-        if self.count_include_pad:
-            ones = pad_spatial(ones, self.padding, 1)
-            inner = AveragePool(
-                self.window, self.stride, self.dilation, (0,) * len(self.padding), self.ceil
-            )
-            count = inner._windows(ones, 0).sum(axis=self._window_axes)
-        else:
-            count = self._windows(ones, 0).sum(axis=self._window_axes)
+        count = self._reduce(ones, np.add, int(self.count_include_pad), 0)
         if x.dtype.kind in "iu":
-            total = self._windows(x.astype(np.int64), 0).sum(axis=self._window_axes)
+            total = self._reduce(x.astype(np.int64), np.add, 0, 0)
             return round_half_up_quotient(total, count).astype(x.dtype)
-        total = self._windows(x, 0).sum(axis=self._window_axes)
-        return (total / count).astype(x.dtype)
+        total = self._reduce(x, np.add, 0, 0)
+        return (total / count.astype(x.dtype)).astype(x.dtype, copy=False)
 
 
 @operator

@@ -1,5 +1,7 @@
 """Sliding windows over the spatial axes: shared by convolutions and pools of any spatial rank."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from aidge_quant.errors import ShapeError
@@ -59,6 +61,18 @@ def pad_spatial(
     if not any(b or e for b, e in widths):
         return x
     return np.pad(x, widths, constant_values=value)
+
+
+def taps(
+    padded: np.ndarray, window: Sizes, stride: Sizes, dilation: Sizes, outputs: Sizes
+) -> Iterator[tuple[Sizes, np.ndarray]]:
+    """Yield each position of the window with a view (batch, channels, *outputs) of what it sees."""
+    for tap in np.ndindex(*window):
+        places = (
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, n, s in zip(tap, dilation, outputs, stride, strict=True)
+        )
+        yield tap, padded[(slice(None), slice(None), *places)]
 
 
 def sliding(

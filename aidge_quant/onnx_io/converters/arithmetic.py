@@ -21,7 +21,8 @@ def binary(node: NodeReader) -> list[Value]:
 @converts(*_CHAINS)
 def chain(node: NodeReader) -> list[Value]:
     """Read an operator on any number of inputs as a chain; one input alone is an Identity."""
-    _require_float(node)
+    if node.op == "Sum":
+        _require_float(node)
     result = node.value(0)
     if len(node.inputs) == 1:
         return node.add(Identity(), result)

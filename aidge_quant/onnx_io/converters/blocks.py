@@ -11,16 +11,13 @@ from aidge_quant.ops.resize import COORDINATES, NEAREST
 @converts("DepthToSpace")
 def depth_to_space(node: NodeReader) -> list[Value]:
     """Read both orders of channels."""
-    mode = node.text("mode", "DCR")
-    if mode not in ("DCR", "CRD"):
-        raise GraphError(f"mode is {mode!r}, expected DCR or CRD")
-    return node.add(DepthToSpace(_block(node), mode == "CRD"), node.value(0))
+    return node.add(DepthToSpace(_block(node), _columns_first(node)), node.value(0))
 
 
 @converts("SpaceToDepth")
 def space_to_depth(node: NodeReader) -> list[Value]:
-    """Read the block size."""
-    return node.add(SpaceToDepth(_block(node)), node.value(0))
+    """Read both orders of channels."""
+    return node.add(SpaceToDepth(_block(node), _columns_first(node)), node.value(0))
 
 
 @converts("Upsample")
@@ -102,6 +99,13 @@ def _require_nearest(node: NodeReader) -> None:
     mode = node.text("mode", "nearest")
     if mode != "nearest":
         raise UnsupportedError(f"mode is {mode!r}, expected nearest; export the model with nearest")
+
+
+def _columns_first(node: NodeReader) -> bool:
+    mode = node.text("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise GraphError(f"mode is {mode!r}, expected DCR or CRD")
+    return mode == "CRD"
 
 
 def _block(node: NodeReader) -> int:
