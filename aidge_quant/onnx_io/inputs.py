@@ -71,7 +71,7 @@ def _resolved(info: onnx.ValueInfoProto, given: Sequence[int] | None) -> Shape:
     for axis, dim in enumerate(tensor.shape.dim):
         # exporters write an open size as a name, as nothing, as 0 or as a negative number
         if axis > 0 and (declared[axis] is None or dim.dim_value < 1):
-            example = ", ".join("1" if i == 0 else str(s or "?") for i, s in enumerate(declared))
+            example = ", ".join(str(s or "1?"[i > 0]) for i, s in enumerate(declared))
             label = f" ({dim.dim_param})" if dim.dim_param else ""
             raise ShapeError(
                 f"size {axis}{label} of its shape {_described(tensor)} is open; give it: "

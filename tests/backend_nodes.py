@@ -4,7 +4,7 @@ Each is a model of one node with inputs and expected outputs. Some give as input
 exporters store as constants (the shape of Reshape, the axes of Squeeze); where we need a constant,
 the values of the test are stored in the model and it is read again.
 
-``python tests/onnx_io/backend_nodes.py`` prints how many of how many pass, and the others.
+``python tests/backend_nodes.py`` prints how many of how many pass, and the others.
 """
 
 import importlib
