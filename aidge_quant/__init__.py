@@ -1,1 +1,102 @@
-"""Quantize a neural network, run it on integers, and export it as plain C."""
+"""Quantize a trained network, run it on integers, and export it as C that gives the same bits.
+
+The names of the published quantization API are here, with what this package adds::
+
+    import aidge_quant as aq
+
+    graph = aq.load_onnx("model.onnx")
+    aq.auto_assign_node_precision(graph, aq.dtype.int8, aq.dtype.int8, aq.dtype.int32)
+    aq.quantize_network(graph, calibration, single_shift=True)
+    network = aq.lower(graph)
+    aq.export_c(network, "build/model", name="model")
+"""
+
+from aidge_quant._version import __version__
+from aidge_quant.dtypes import dtype
+from aidge_quant.errors import (
+    AidgeQuantError,
+    DataError,
+    DtypeError,
+    ExportError,
+    FileError,
+    GraphError,
+    OverflowProofError,
+    ShapeError,
+    UnsupportedError,
+)
+from aidge_quant.executor import run
+from aidge_quant.export import Verification, export_c, verify_c
+from aidge_quant.graph import GraphView, Node
+from aidge_quant.integer.lowering.lower import lower
+from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.integer.store import load_network
+from aidge_quant.onnx_io import load_onnx
+from aidge_quant.ptq import (
+    Clipping,
+    adjust_ranges,
+    auto_assign_node_precision,
+    cast_quantized_network,
+    check_architecture,
+    compute_ranges,
+    cross_layer_equalization,
+    fold_producer_quantizers,
+    insert_compensation_nodes,
+    insert_scaling_nodes,
+    normalize_activations,
+    normalize_parameters,
+    perform_dequantization,
+    perform_single_shift_approximation,
+    prepare_network,
+    quantizability_report,
+    quantize_network,
+    quantize_normalized_network,
+)
+from aidge_quant.tensor import Tensor
+
+__all__ = [
+    "__version__",
+    # graph core
+    "GraphView",
+    "Node",
+    "Tensor",
+    "dtype",
+    # models in, float execution
+    "load_onnx",
+    "run",
+    # post-training quantization
+    "Clipping",
+    "adjust_ranges",
+    "auto_assign_node_precision",
+    "cast_quantized_network",
+    "check_architecture",
+    "compute_ranges",
+    "cross_layer_equalization",
+    "fold_producer_quantizers",
+    "insert_compensation_nodes",
+    "insert_scaling_nodes",
+    "normalize_activations",
+    "normalize_parameters",
+    "perform_dequantization",
+    "perform_single_shift_approximation",
+    "prepare_network",
+    "quantizability_report",
+    "quantize_network",
+    "quantize_normalized_network",
+    # the integer network and its C
+    "IntegerNetwork",
+    "Verification",
+    "export_c",
+    "load_network",
+    "lower",
+    "verify_c",
+    # errors
+    "AidgeQuantError",
+    "DataError",
+    "DtypeError",
+    "ExportError",
+    "FileError",
+    "GraphError",
+    "OverflowProofError",
+    "ShapeError",
+    "UnsupportedError",
+]

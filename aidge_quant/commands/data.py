@@ -15,7 +15,7 @@ LABEL_KEYS = ("labels", "calib_y", "y_calib", "y", "test_y", "y_test")
 
 
 def load_samples(path: str | Path, key: str | None = None) -> np.ndarray:
-    """Return the samples of a .npy or .npz file, batch first.
+    """Return the samples of a .npy or .npz file as float32, batch first.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def load_samples(path: str | Path, key: str | None = None) -> np.ndarray:
     samples = arrays[name]
     if samples.dtype.kind not in "fiub":
         raise DataError(f"{path}: array {name!r} has type {samples.dtype}, expected numbers")
-    return samples
+    return samples.astype(np.float32)
 
 
 def load_labels(path: str | Path, count: int, key: str | None = None) -> np.ndarray | None:

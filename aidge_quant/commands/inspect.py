@@ -10,7 +10,7 @@ from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import to_mermaid
 from aidge_quant.onnx_io import load_onnx
 from aidge_quant.ops import Input, Producer
-from aidge_quant.ptq import quantizability_rows
+from aidge_quant.ptq.architecture import UNSUPPORTED, quantizability
 
 
 def inspect_command(arguments: Namespace, console: Console) -> int:
@@ -20,7 +20,7 @@ def inspect_command(arguments: Namespace, console: Console) -> int:
         console.print(to_mermaid(graph), highlight=False, markup=False, soft_wrap=True)
         return 0
     shapes = infer_shapes(graph)
-    verdicts = {row.name: row for row in quantizability_rows(graph)}
+    verdicts = {row.node: row for row in quantizability(graph)}
     rows = []
     for node in graph.topological():
         if not isinstance(node.operator, Input | Producer):
@@ -31,20 +31,22 @@ def inspect_command(arguments: Namespace, console: Console) -> int:
                     "operator": node.type,
                     "output": [list(shape) for shape in shapes[node]],
                     "status": verdict.status if verdict else "",
-                    "remark": verdict.remark if verdict else "",
+                    "reason": verdict.reason if verdict else "",
+                    "remedy": verdict.remedy if verdict else "",
                 }
             )
-    unsupported = sum(row["status"] == "unsupported" for row in rows)
+    unsupported = sum(row["status"] == UNSUPPORTED for row in rows)
     if arguments.json:
         inputs = {node.name: list(node.operator.shape) for node in graph.inputs}
         found = {"inputs": inputs, "outputs": [o.name for o in graph.outputs], "nodes": rows}
         console.print_json(json.dumps(found))
         return int(unsupported > 0)
     table = Table(title=str(arguments.model))
-    for column in ("node", "operator", "output", "status", "remark"):
+    for column in ("node", "operator", "output", "status", "reason", "remedy"):
         table.add_column(column, overflow="fold")
     for row in rows:
         shown = ", ".join("x".join(map(str, shape)) for shape in row["output"])
-        table.add_row(row["node"], row["operator"], shown, row["status"], row["remark"])
+        verdict = (row["status"], row["reason"], row["remedy"])
+        table.add_row(row["node"], row["operator"], shown, *verdict)
     console.print(table)
     return int(unsupported > 0)

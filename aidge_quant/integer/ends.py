@@ -80,6 +80,8 @@ def quantize_input(network: IntegerNetwork, x: Arrays) -> np.ndarray | dict[str,
     ----------
     network : IntegerNetwork
     x : float array (batch, *ONNX shape), or a mapping of them by input name
+        Integers count as real values (0..255 of an image), but not those of the type that the
+        network stores: they seem to be quantized already.
 
     Returns
     -------
@@ -95,10 +97,12 @@ def quantize_input(network: IntegerNetwork, x: Arrays) -> np.ndarray | dict[str,
     result = {}
     for tensor_name, (name, array) in zip(network.inputs, arrays.items(), strict=True):
         tensor = network.tensor(tensor_name)
-        if array.dtype.kind != "f":
+        if array.dtype.kind not in "fiu":
+            raise DtypeError(f"input {name} is {array.dtype}, expected real numbers")
+        if array.dtype == tensor.dtype.numpy:
             raise DtypeError(
-                f"input {name} is {array.dtype}, expected real numbers: float16, float32 or "
-                "float64; convert integers that are real values with astype(numpy.float32)"
+                f"input {name} is {array.dtype}, as the network stores it: it seems quantized "
+                "already; convert real values that are such integers with astype(numpy.float32)"
             )
         expect_batch(array, tensor, f"input {name}", batch)
         if not np.isfinite(array).all():
