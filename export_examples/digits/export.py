@@ -8,8 +8,6 @@ Exits with 1 if a single byte differs.
 """
 
 import argparse
-import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ import numpy as np
 from rich.console import Console
 
 import aidge_quant as aq
+from aidge_quant.export import check_export, read_metadata, run_c
 
 HERE = Path(__file__).resolve().parent
 NAME = "digits"
@@ -38,15 +37,6 @@ def step(console: Console, title: str) -> Iterator[None]:
     console.print(f"{title:<44}{time.perf_counter() - start:6.1f} s", highlight=False)
 
 
-def clear(folder: Path) -> None:
-    """Remove an earlier export; refuse to remove anything else."""
-    if not folder.exists():
-        return
-    if not (folder / "metadata.json").is_file():
-        sys.exit(f"{folder}: exists and is not an earlier export; name another folder")
-    shutil.rmtree(folder)
-
-
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> str:
     """Return the share of rows (n, 10) whose largest value is at the label (n,)."""
     right = int((logits.argmax(axis=1) == labels).sum())
@@ -59,7 +49,7 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("build/export") / NAME)
     folder = parser.parse_args().folder
     console = Console()
-    clear(folder)
+    check_export(folder, name=NAME, overwrite=True)
 
     data = np.load(HERE / "digits.npz")
     calibration = data["x_calib"].astype(np.float32) / 16  # pixels are 0 to 16
@@ -79,22 +69,25 @@ def main() -> None:
         q_images = network.quantize_input(images)
         q_logits = network.run(q_images)
     with step(console, "writing the C"):
-        aq.export_c(network, folder, name=NAME, test_inputs=q_images[:SELF_TEST_CASES])
+        aq.export_c(
+            network, folder, name=NAME, test_inputs=q_images[:SELF_TEST_CASES], overwrite=True
+        )
     with step(console, f"compiling the C, {len(images)} digits through it"):
-        check = aq.verify_c(folder, network, q_images)
+        c_logits = run_c(folder, network, q_images)
 
-    metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+    identical = int((c_logits == q_logits).all(axis=1).sum())
+    sizes = read_metadata(folder)["sizes"]
     lines = [
         "",
         f"accuracy, float    {accuracy(float_logits, labels)}",
         f"accuracy, integer  {accuracy(network.dequantize_output(q_logits), labels)}",
-        f"accuracy, C        {accuracy(check.outputs, labels)}",
-        f"identical: {check.identical} of {check.total}",
-        f"flash {metadata['flash']} bytes (parameters), RAM {metadata['ram']} bytes",
+        f"accuracy, C        {accuracy(network.dequantize_output(c_logits), labels)}",
+        f"identical: {identical} of {len(labels)}",
+        f"flash {sizes['parameters']} bytes of parameters, RAM {sizes['arena']} bytes",
         f"the C is in {folder}",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
-    if check.identical != check.total:
+    if identical != len(labels):
         sys.exit(1)
 
 
