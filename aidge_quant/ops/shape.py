@@ -125,7 +125,7 @@ class Concat(Operator):
 
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the joined arrays."""
-        return np.concatenate([a for a in arrays if a is not None], axis=self.axis)
+        return np.concatenate(present(arrays, len(arrays)), axis=self.axis)
 
 
 @operator

@@ -1,0 +1,309 @@
+"""One row or more for every operator class: the operator, shapes of its inputs, a plain formula.
+
+The formulas are loops and numpy expressions written from the definition; on integers they compute
+in int64, and the operators must equal them exactly.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from aidge_quant import ops
+from aidge_quant.dtypes import dtype
+
+
+class Case(NamedTuple):
+    """An operator, the shapes of its inputs, and what it computes."""
+
+    operator: ops.Operator
+    shapes: tuple[tuple[int, ...], ...]
+    expected: Callable[..., Any]
+    integers: bool = False  #: also takes int8 data, on which ``expected`` is exact
+    positive: bool = False  #: the data must be above 0
+
+    def __str__(self) -> str:
+        sizes = "_".join("x".join(map(str, shape)) or "scalar" for shape in self.shapes)
+        return f"{self.operator.type}-{sizes}"
+
+
+def conv(
+    stride: tuple[int, ...] = (1, 1),
+    dilation: tuple[int, ...] = (1, 1),
+    padding: tuple[int, ...] = (0, 0, 0, 0),
+    groups: int = 1,
+) -> ops.Conv:
+    """Return a convolution; the defaults are those of a plain one."""
+    return ops.Conv(stride, dilation, padding, groups)
+
+
+def _padded(x: np.ndarray, padding: tuple[int, ...], value: float = 0) -> np.ndarray:
+    rank = x.ndim - 2
+    pads = [(0, 0), (0, 0), *((padding[i], padding[rank + i]) for i in range(rank))]
+    return np.pad(x, pads, constant_values=value)
+
+
+def plain_conv(operator: ops.Conv) -> Callable[..., np.ndarray]:
+    """Return the convolution as loops over outputs and taps."""
+
+    def compute(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+        x = _padded(x, operator.padding)
+        window = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], operator.dilation, strict=True)]
+        sizes = [
+            (n - k) // s + 1 for n, k, s in zip(x.shape[2:], window, operator.stride, strict=True)
+        ]
+        y = np.zeros((len(x), len(w), *sizes), x.dtype)
+        per_in, per_out = w.shape[1], len(w) // operator.groups
+        for out, *where in np.ndindex(*y.shape[1:]):
+            first = out // per_out * per_in
+            for channel, *tap in np.ndindex(*w.shape[1:]):
+                terms = zip(where, operator.stride, tap, operator.dilation, strict=True)
+                at = tuple(o * s + t * d for o, s, t, d in terms)
+                y[(slice(None), out, *where)] += (
+                    x[(slice(None), first + channel, *at)] * w[(out, channel, *tap)]
+                )
+        return y if b is None else y + b.reshape(-1, *(1,) * len(sizes))
+
+    return compute
+
+
+def plain_conv_transpose(operator: ops.ConvTranspose) -> Callable[..., np.ndarray]:
+    """Return the transposed convolution as loops over inputs and taps."""
+
+    def compute(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+        rank, groups = x.ndim - 2, operator.groups
+        reach = zip(x.shape[2:], operator.stride, operator.dilation, w.shape[2:], strict=True)
+        full = [(n - 1) * s + (k - 1) * d + 1 for n, s, d, k in reach]
+        full = [f + e for f, e in zip(full, operator.output_padding, strict=True)]
+        per_in, per_out = x.shape[1] // groups, w.shape[1]
+        y = np.zeros((len(x), per_out * groups, *full), x.dtype)
+        for channel, *where in np.ndindex(*x.shape[1:]):
+            for out, *tap in np.ndindex(*w.shape[1:]):
+                terms = zip(where, operator.stride, tap, operator.dilation, strict=True)
+                at = tuple(i * s + t * d for i, s, t, d in terms)
+                target = channel // per_in * per_out + out
+                y[(slice(None), target, *at)] += (
+                    x[(slice(None), channel, *where)] * w[(channel, out, *tap)]
+                )
+        pads = operator.padding
+        cut = tuple(slice(pads[i], full[i] - pads[rank + i]) for i in range(rank))
+        y = y[(slice(None), slice(None), *cut)]
+        return y if b is None else y + b.reshape(-1, *(1,) * rank)
+
+    return compute
+
+
+def plain_pool(operator: Any, combine: Callable[..., Any]) -> Callable[..., np.ndarray]:
+    """Return a pool as a loop over outputs; ``combine`` sees the values that count."""
+
+    def compute(x: np.ndarray) -> np.ndarray:
+        (shape,) = operator.infer_shapes(x.shape)
+        include = getattr(operator, "count_include_pad", False)
+        known = _padded(np.ones(x.shape, bool), operator.padding, include)
+        values, y = _padded(x, operator.padding), np.zeros(shape, x.dtype)
+        for place in np.ndindex(*shape):
+            index = []
+            for axis, o in enumerate(place[2:]):
+                span = range(operator.window[axis])
+                steps = (o * operator.stride[axis] + t * operator.dilation[axis] for t in span)
+                index.append([i for i in steps if i < values.shape[2 + axis]])
+            region = np.ix_(*index)
+            seen = values[place[:2]][region][known[place[:2]][region]]
+            y[place] = combine(seen)
+        return y
+
+    return compute
+
+
+def mean(values: np.ndarray) -> Any:
+    """Return the mean, of integers rounded half up."""
+    total = values.sum()
+    if values.dtype.kind == "i":
+        return math.floor((2 * int(total) + values.size) / (2 * values.size))
+    return total / values.size
+
+
+def over(axes: tuple[int, ...], keep: bool, combine: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a reduction as a loop over what stays."""
+
+    def compute(x: np.ndarray) -> np.ndarray:
+        shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+        y = np.zeros(shape, x.dtype)
+        for place in np.ndindex(*shape):
+            index = tuple(slice(None) if axis in axes else i for axis, i in enumerate(place))
+            y[place] = combine(x[index].ravel())
+        return y if keep else y.squeeze(axes)
+
+    return compute
+
+
+def nearest(factor: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the repetition of every position."""
+    return lambda x: x.repeat(factor, 2).repeat(factor, 3)
+
+
+def _depth_to_space(x: np.ndarray, b: int, columns_first: bool) -> np.ndarray:
+    n, c, h, w = x.shape
+    y = np.zeros((n, c // b**2, h * b, w * b), x.dtype)
+    for depth, row, column in np.ndindex(c // b**2, b, b):
+        crd = depth * b * b + row * b + column
+        channel = crd if columns_first else (row * b + column) * (c // b**2) + depth
+        y[:, depth, row::b, column::b] = x[:, channel]
+    return y
+
+
+def _space_to_depth(x: np.ndarray, b: int) -> np.ndarray:
+    return np.concatenate([x[:, :, i // b :: b, i % b :: b] for i in range(b * b)], axis=1)
+
+
+def _softmax(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    e = np.exp(x)
+    return e / e.sum(axis=axes, keepdims=True)
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    return np.vectorize(math.erf)(x)
+
+
+def _normalize(x: np.ndarray, *stats: np.ndarray) -> np.ndarray:
+    scale, bias, average, variance = (s.reshape(-1, 1) for s in stats)
+    return (x - average) / np.sqrt(variance + 1e-5) * scale + bias
+
+
+_D = (2, 4, 6, 5)  # most rows: batch, channels, height, width
+_FLAT = (3, 7)
+
+_DEPTHWISE = conv((2, 1), padding=(1, 0, 0, 2), groups=4)
+_GROUPED = conv(dilation=(2, 1), padding=(1, 1, 2, 0), groups=2)
+_STRIDED = conv((2, 2), padding=(0, 0, 1, 1))
+_LINE = conv((2,), (2,), (3, 1))
+_UP = ops.ConvTranspose((2, 2), (1, 1), (1, 0, 0, 1), (1, 0))
+_UP_GROUPED = ops.ConvTranspose((1, 2), (2, 1), (0, 0, 0, 0), (0, 0), 2)
+_UP_LINE = ops.ConvTranspose((3,), (1,), (1, 1), (0,))
+_MAX = ops.MaxPool((3, 2), (2, 2), (1, 1), (1, 0, 1, 1), True)
+_MAX_DILATED = ops.MaxPool((2, 2), (1, 1), (2, 2), (0, 0, 0, 0))
+_AVERAGE = ops.AveragePool((3, 3), (2, 2), (1, 1), (1, 1, 1, 1), True)
+_AVERAGE_PADDED = ops.AveragePool((3, 3), (3, 3), (1, 1), (1, 1, 1, 1), True, True)
+_AVERAGE_LINE = ops.AveragePool((4,), (3,), (1,), (0, 0))
+
+CASES: list[Case] = [
+    Case(conv(), (_D, (3, 4, 3, 3), (3,)), plain_conv(conv()), True),
+    Case(_STRIDED, (_D, (3, 4, 2, 3)), plain_conv(_STRIDED), True),
+    Case(_DEPTHWISE, (_D, (4, 1, 3, 3), (4,)), plain_conv(_DEPTHWISE), True),
+    Case(_DEPTHWISE, (_D, (8, 1, 3, 2)), plain_conv(_DEPTHWISE), True),
+    Case(_GROUPED, (_D, (6, 2, 3, 2), (6,)), plain_conv(_GROUPED), True),
+    Case(_LINE, ((2, 3, 9), (2, 3, 3), (2,)), plain_conv(_LINE), True),
+    Case(_UP, (_D, (4, 3, 3, 2), (3,)), plain_conv_transpose(_UP), True),
+    Case(_UP_GROUPED, (_D, (4, 3, 2, 3)), plain_conv_transpose(_UP_GROUPED), True),
+    Case(_UP_LINE, ((2, 3, 5), (3, 2, 4), (2,)), plain_conv_transpose(_UP_LINE), True),
+    Case(ops.FC(), (_FLAT, (5, 7), (5,)), lambda x, w, b: x @ w.T + b, True),
+    Case(ops.FC(), ((2, 3, 7), (5, 7)), lambda x, w: x @ w.T, True),
+    Case(ops.MatMul(), ((2, 3, 4), (4, 5)), lambda a, b: a @ b, True),
+    Case(ops.MatMul(), ((2, 1, 3, 4), (6, 4, 5)), lambda a, b: a @ b, True),
+    Case(ops.Gemm(), (_FLAT, (7, 5), (1, 5)), lambda a, b, c: a @ b + c, True),
+    Case(
+        ops.Gemm(0.5, 2.0, True, True),
+        ((7, 3), (5, 7), (3, 1)),
+        lambda a, b, c: 0.5 * (a.T @ b.T) + 2 * c,
+    ),
+    Case(ops.Add(), (_D, (4, 1, 1)), np.add, True),
+    Case(ops.Sub(), (_D, _D), np.subtract, True),
+    Case(ops.Mul(), (_D, (1, 4, 1, 5)), np.multiply, True),
+    Case(ops.Div(), (_FLAT, (7,)), np.divide, positive=True),
+    Case(ops.Max(), (_FLAT, (7,)), np.maximum, True),
+    Case(ops.Min(), (_FLAT, _FLAT), np.minimum, True),
+    Case(_MAX, (_D,), plain_pool(_MAX, np.max), True),
+    Case(_MAX_DILATED, (_D,), plain_pool(_MAX_DILATED, np.max), True),
+    Case(_AVERAGE, (_D,), plain_pool(_AVERAGE, mean), True),
+    Case(_AVERAGE_PADDED, ((1, 3, 2, 2),), plain_pool(_AVERAGE_PADDED, mean), True),
+    Case(_AVERAGE_LINE, ((2, 3, 11),), plain_pool(_AVERAGE_LINE, mean), True),
+    Case(ops.GlobalAveragePool(), (_D,), over((2, 3), True, mean), True),
+    Case(ops.GlobalMaxPool(), (_D,), over((2, 3), True, np.max), True),
+    Case(ops.ReduceMean((1, 2), False), (_D,), over((1, 2), False, mean), True),
+    Case(ops.ReduceMean((3,)), (_D,), over((3,), True, mean), True),
+    Case(ops.ReduceMax((1,), False), (_D,), over((1,), False, np.max), True),
+    Case(ops.ArgMax(1), (_D,), lambda x: x.argmax(1, keepdims=True), True),
+    Case(
+        ops.ArgMax(-1, keep_axis=False, last=True),
+        (_D,),
+        lambda x: x.shape[-1] - 1 - x[..., ::-1].argmax(-1),
+        True,
+    ),
+    Case(ops.Flatten(), (_D,), lambda x: x.reshape(2, 120), True),
+    Case(ops.Flatten(-1), (_D,), lambda x: x.reshape(48, 5), True),
+    Case(ops.Reshape((0, -1, 5)), (_D,), lambda x: x.reshape(2, 24, 5), True),
+    Case(ops.Transpose((0, 2, 3, 1)), (_D,), lambda x: np.moveaxis(x, 1, -1), True),
+    Case(ops.Concat(1), (_D, (2, 1, 6, 5)), lambda a, b: np.hstack([a, b]), True),
+    Case(ops.Slice((5, -1), (-100, 100), (2, 1), (-2, 1)), (_D,), lambda x: x[:, -1:, ::-2], True),
+    Case(
+        ops.Pad((0, 0, 1, -1), (0, 2, 0, 1), 3.0),
+        (_D,),
+        lambda x: np.pad(
+            x[..., 1:], [(0, 0), (0, 2), (1, 0), (0, 1)], constant_values=np.array(3, x.dtype)
+        ),
+        True,
+    ),
+    Case(ops.Squeeze((1, 3)), ((2, 1, 3, 1),), lambda x: x[:, 0, :, 0], True),
+    Case(ops.Unsqueeze((1, 3)), ((2, 5),), lambda x: x[:, None, :, None], True),
+    Case(ops.Split(1, (1, 3)), (_D,), lambda x: (x[:, :1], x[:, 1:]), True),
+    Case(ops.Identity(), (_D,), lambda x: x, True),
+    Case(ops.DepthToSpace(2), ((1, 8, 2, 3),), lambda x: _depth_to_space(x, 2, False), True),
+    Case(ops.DepthToSpace(2, True), ((1, 8, 2, 3),), lambda x: _depth_to_space(x, 2, True), True),
+    Case(ops.SpaceToDepth(2), ((1, 3, 4, 6),), lambda x: _space_to_depth(x, 2), True),
+    Case(ops.Resize((1.0, 1.0, 2.0, 2.0), (), "asymmetric", "floor"), (_D,), nearest(2), True),
+    Case(ops.Resize((), (0, 4, 18, 15)), (_D,), nearest(3), True),
+    Case(ops.BatchNorm(), ((2, 3, 4), (3,), (3,), (3,), (3,)), _normalize, positive=True),
+    Case(ops.Softmax(-1), (_D,), lambda x: _softmax(x, (3,))),
+    Case(ops.Softmax(1, flatten=True), (_D,), lambda x: _softmax(x, (1, 2, 3))),
+    Case(ops.ReLU(), (_D,), lambda x: x * (x > 0), True),
+    Case(ops.Clip(-1.0, 2.0), (_D,), lambda x: np.clip(x, -1, 2), True),
+    Case(ops.Clip(0.0), (_D,), lambda x: np.clip(x, 0, None), True),
+    Case(ops.LeakyReLU(0.1), (_D,), lambda x: np.where(x < 0, 0.1 * x, x)),
+    Case(ops.PReLU(), (_D, (4, 1, 1)), lambda x, s: np.where(x < 0, s * x, x)),
+    Case(ops.Sigmoid(), (_D,), _sigmoid),
+    Case(ops.Tanh(), (_D,), np.tanh),
+    Case(ops.HardSigmoid(), (_D,), lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
+    Case(ops.HardSwish(), (_D,), lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    Case(ops.Abs(), (_D,), np.abs),
+    Case(ops.Neg(), (_D,), lambda x: 0 - x),
+    Case(ops.Exp(), (_D,), np.exp),
+    Case(ops.Log(), (_D,), np.log, positive=True),
+    Case(ops.Sqrt(), (_D,), np.sqrt, positive=True),
+    Case(ops.Reciprocal(), (_D,), lambda x: 1 / x, positive=True),
+    Case(ops.Pow(1.5), (_D,), lambda x: x**1.5, positive=True),
+    Case(ops.Erf(), (_D,), _erf),
+    Case(ops.Softplus(), (_D,), lambda x: np.log(1 + np.exp(x))),
+    Case(ops.Softsign(), (_D,), lambda x: x / (1 + np.abs(x))),
+    Case(ops.Mish(), (_D,), lambda x: x * np.tanh(np.log(1 + np.exp(x)))),
+    Case(ops.Elu(0.5), (_D,), lambda x: np.where(x < 0, 0.5 * (np.exp(x) - 1), x)),
+    Case(ops.Celu(2.0), (_D,), lambda x: np.where(x < 0, 2 * (np.exp(x / 2) - 1), x)),
+    Case(ops.Selu(1.6, 1.1), (_D,), lambda x: 1.1 * np.where(x < 0, 1.6 * (np.exp(x) - 1), x)),
+    Case(ops.ThresholdedReLU(0.7), (_D,), lambda x: np.where(x > 0.7, x, 0)),
+    Case(ops.Swish(0.5), (_D,), lambda x: x * _sigmoid(0.5 * x)),
+    Case(ops.Gelu(), (_D,), lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2)))),
+    Case(
+        ops.Gelu(approximate=True),
+        (_D,),
+        lambda x: x / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    ),
+    Case(
+        ops.Quantizer(16.0, (-128, 127), "half_up", None, 1, dtype.int8),
+        (_D,),
+        lambda x: np.clip(np.floor(x * 16 + 0.5), -128, 127).astype(np.int8),
+    ),
+    Case(
+        ops.Quantizer(0.25, (-100, 100), "half_up", np.array(2), 1, dtype.int8),
+        (_D,),
+        lambda x: np.clip(np.floor(x / 4 + 0.5), -100, 100).astype(np.int8),
+        True,
+    ),
+    Case(ops.Dequantizer(0.5), (_D,), lambda x: (x * 0.5).astype(np.float32), True),
+]
+
+#: Classes without inputs: they compute nothing.
+SOURCES = {"Input", "Producer"}
