@@ -34,12 +34,12 @@ cdef multiversion _sum(
 
 
 cdef multiversion _product(
-    const data_t* a, int32_t a_zero, const data_t* b, int32_t b_zero, int32_t bias,
+    const data_t* a, int32_t a_zero, const data_t* b, int32_t b_zero, int32_t factor, int32_t bias,
     Py_ssize_t count, int32_t* acc,
 ) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(count):
-        acc[i] = bias + (a[i] - a_zero) * (b[i] - b_zero)
+        acc[i] = bias + factor * ((a[i] - a_zero) * (b[i] - b_zero))
 
 
 cdef multiversion _multiple(
@@ -89,13 +89,14 @@ def mul(
     Py_ssize_t repeat,
     int32_t a_zero,
     int32_t b_zero,
+    int32_t factor,
     int32_t bias,
     const int32_t[::1] constants,
     const int32_t[::1] shift,
     const int32_t[::1] multiplier,
     stored_t[:, ::1] y,
 ):
-    """Write the requantized ``(a - a_zero) * (b - b_zero) + bias``.
+    """Write the requantized ``factor * (a - a_zero) * (b - b_zero) + bias``.
 
     a (rows, columns); b (rows / repeat, columns), each row used ``repeat`` times.
     """
@@ -108,7 +109,8 @@ def mul(
                 first = index * BLOCK
                 count = min(<Py_ssize_t>BLOCK, columns - first)
                 _product(
-                    &a[row, first], a_zero, &b[row // repeat, first], b_zero, bias, count, acc)
+                    &a[row, first], a_zero, &b[row // repeat, first], b_zero, factor, bias,
+                    count, acc)
                 _finish(acc, count, &r, &y[row, first])
 
 

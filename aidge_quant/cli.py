@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aidge-quant",
-        description="Quantize a trained ONNX network; export it as C99 that equals its Python model.",
+        description="Quantize a trained ONNX network; export it as C99 equal to its Python model.",
     )
     parser.add_argument("--version", action="version", version=f"aidge-quant {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from aidge_quant.errors import AidgeQuantError, DataError, GraphError, ShapeError
+from aidge_quant.errors import AidgeQuantError, DataError, DtypeError, GraphError, ShapeError
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.ops import Input, Producer
 
@@ -20,7 +20,8 @@ def run(graph: GraphView, x: Arrays, *, batch_size: int = 64) -> Arrays:
     x : array (batch, *shape), or a mapping of them by input name
         Converted to the type of the graph's input where that loses nothing.
     batch_size : int
-        How many samples are computed at a time; it bounds the memory.
+        How many samples are computed at a time; it bounds the memory. A graph that computes across
+        the batch is run in one piece.
 
     Returns
     -------
@@ -28,11 +29,16 @@ def run(graph: GraphView, x: Arrays, *, batch_size: int = 64) -> Arrays:
 
     Raises
     ------
-    ShapeError, DataError
-        If an input is missing, unknown, empty or of the wrong shape.
+    ShapeError, DtypeError, DataError
+        If an input is missing, unknown, empty, or of the wrong shape or type.
     """
+    if batch_size < 1:
+        raise DataError(f"batch_size is {batch_size}, expected at least 1")
     feeds = graph_feeds(graph, x)
     count = next(iter(feeds.values())).shape[0]
+    if count <= batch_size or not _is_batchwise(graph):
+        results = evaluate(graph, feeds)
+        return results if len(results) > 1 else next(iter(results.values()))
     parts: dict[str, list[np.ndarray]] = {output.name: [] for output in graph.outputs}
     for start in range(0, count, batch_size):
         values = {name: array[start : start + batch_size] for name, array in feeds.items()}
@@ -103,10 +109,13 @@ def _checked(node: Node, array: np.ndarray) -> np.ndarray:
         raise ShapeError(f"input {node.name} has shape {array.shape}, expected {expected}")
     if array.shape[0] == 0:
         raise DataError(f"input {node.name} is empty: expected at least one sample")
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(f"input {node.name} has type {array.dtype}, expected numbers")
     target = operator.element_type.numpy
     if array.dtype == target:
         return array
-    converted = array.astype(target)
+    with np.errstate(invalid="ignore"):
+        converted = array.astype(target)
     if target.kind in "iu" and not np.array_equal(converted, array):
         raise DataError(
             f"input {node.name} has type {array.dtype} with values that {target} cannot hold; "
@@ -119,6 +128,8 @@ def _forward(
     node: Node, values: Mapping[Node, tuple[np.ndarray, ...]], feeds: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray, ...]:
     if isinstance(node.operator, Input):
+        if node.name not in feeds:
+            raise ShapeError(f"input {node.name} is missing, got {sorted(feeds)}")
         return (feeds[node.name],)
     if isinstance(node.operator, Producer):
         return (node.operator.value,)
@@ -127,7 +138,7 @@ def _forward(
         result = node.operator.forward(*arrays)
     except AidgeQuantError as error:
         raise type(error)(f"{node.name} ({node.type}): {error}") from error
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, TypeError) as error:
         shapes = [None if a is None else a.shape for a in arrays]
         raise GraphError(f"{node.name} ({node.type}) cannot run on {shapes}: {error}") from error
     return result if isinstance(result, tuple) else (result,)
@@ -137,8 +148,15 @@ def _value(values: Mapping[Node, tuple[np.ndarray, ...]], port: Port) -> np.ndar
     return values[port.node][port.index]
 
 
-def infer_shapes(graph: GraphView) -> dict[Node, tuple[tuple[int, ...], ...]]:
+def infer_shapes(
+    graph: GraphView, *, batch: int | None = None
+) -> dict[Node, tuple[tuple[int, ...], ...]]:
     """Return the output shapes of every node, batch first, from the shapes of the inputs.
+
+    Parameters
+    ----------
+    batch : int, optional
+        Size of axis 0 of the inputs, by default the one they declare.
 
     Raises
     ------
@@ -152,4 +170,30 @@ def infer_shapes(graph: GraphView) -> dict[Node, tuple[tuple[int, ...], ...]]:
             shapes[node] = node.operator.infer_shapes(*incoming)
         except AidgeQuantError as error:
             raise type(error)(f"{node.name} ({node.type}): {error}") from error
+        if batch is not None and isinstance(node.operator, Input):
+            shapes[node] = ((batch, *node.operator.shape[1:]),)
     return shapes
+
+
+def _is_batchwise(graph: GraphView) -> bool:
+    """Whether every sample is computed by itself, so that a batch may be divided."""
+    try:
+        shapes = infer_shapes(graph, batch=2)
+        more = infer_shapes(graph, batch=3)
+    except ShapeError:  # shapes that hold for one size of the batch only
+        return False
+    for node, outputs in shapes.items():
+        if not node.inputs or all(a == b for a, b in zip(outputs, more[node], strict=True)):
+            continue
+        operator, source = node.operator, node.input(0)
+        axes = getattr(operator, "axes", (getattr(operator, "axis", 1),))
+        rank = len(shapes[source.node][source.index])
+        if any(axis % max(rank, 1) == 0 and abs(axis) <= rank for axis in axes if axis != rank):
+            return False
+        if getattr(operator, "permutation", (0,))[0] != 0:
+            return False
+    return all(
+        shapes[o.port.node][o.port.index][:1] == (2,)
+        and more[o.port.node][o.port.index][:1] == (3,)
+        for o in graph.outputs
+    )

@@ -108,6 +108,8 @@ class Builder:
             centre = self.between(1, 62) if self.chance(4) else centre
             shift = np.clip(centre + self.rng.integers(-2, 3, count), 1, 62).astype(np.int8)
             multiplier = self.rng.integers(1 << 30, 1 << 31, count).astype(np.int32)
+            if self.chance(3):
+                multiplier[:] = 1 << 30  # a power of two: ties come up
             step = Requantization(shift, multiplier, output.zero_point, lower, upper, rounding)
             return np.zeros(channels, np.int64), step
         least = min(0, max(-8, int(bound).bit_length() - 29))  # lower, and int32 is left
@@ -280,9 +282,12 @@ def multiply(b: Builder) -> None:
     second = partner(b, first, [first.shape, (1, 1, channels), (channels,)])
     zeros = (first.zero_point, second.zero_point)
     bound = reach(first, zeros[0]) * reach(second, zeros[1])
+    multiplier = b.between(1, b.one_of((1, 127, 32767)))
+    multiplier = max(1, min(multiplier, ROOM // 2 // bound))
     output = b.tensor(first.shape, b.one_of(STORED))
-    fields = bias_and_step(b, bound, output)
-    b.add(layers.Multiply, [first, second], output, zero_points=zeros, **fields)
+    fields = bias_and_step(b, multiplier * bound, output)
+    fields |= {"multiplier": multiplier, "zero_points": zeros}
+    b.add(layers.Multiply, [first, second], output, **fields)
 
 
 def rescale(b: Builder) -> None:

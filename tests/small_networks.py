@@ -217,7 +217,7 @@ def multiply(seed: int, second: Shape = (3, 4, 5), **form: object) -> IntegerNet
     b = Builder(seed)
     x, factor = b.input((3, 4, 5), zero=-7), b.input(second, zero=9)
     y = b.add(
-        il.Multiply, [x, factor], (3, 4, 5), zero_points=(-7, 9), bias=64,
+        il.Multiply, [x, factor], (3, 4, 5), multiplier=3, zero_points=(-7, 9), bias=64,
         requantization=b.requantization(shift=(6, 7), **form),
     )  # fmt: skip
     return b.network(y)

@@ -60,7 +60,7 @@ def export_command(arguments: Namespace, console: Console) -> int:
         )
         network = quantized.network
         steps.begin("writing the C")
-        q = network.quantize_input(test.samples)
+        q = np.asarray(network.quantize_input(test.samples))
         folder = export_c(
             network,
             arguments.output,

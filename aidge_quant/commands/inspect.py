@@ -46,7 +46,7 @@ def inspect_command(arguments: Namespace, console: Console) -> int:
         table.add_column(column, overflow="fold")
     for row in rows:
         shown = ", ".join("x".join(map(str, shape)) for shape in row["output"])
-        verdict = (row["status"], row["reason"], row["remedy"])
-        table.add_row(row["node"], row["operator"], shown, *verdict)
+        remarks = (str(row[key]) for key in ("status", "reason", "remedy"))
+        table.add_row(str(row["node"]), str(row["operator"]), shown, *remarks)
     console.print(table)
     return int(unsupported > 0)

@@ -61,7 +61,7 @@ def add_layers(program: Program) -> None:
 
 
 def _add_layer(layer: Layer, program: Program) -> None:
-    function = _LAYERS.get(type(layer))
+    function = LAYERS.get(type(layer))
     if function is None:
         raise refuse(layer, "a kind of layer with a C kernel", "one without")
     if not is_view(layer, program.network):
@@ -106,6 +106,7 @@ def _multiply(layer: Multiply, program: Program) -> None:
         layer.zero_points[0],
         program.pointer(b.name),
         layer.zero_points[1],
+        layer.multiplier,
         layer.bias,
         *scaling.arguments,
         program.pointer(layer.output),
@@ -217,7 +218,7 @@ def _argmax(layer: ArgMax, program: Program) -> None:
     program.call("argmax", suffix_of(x), fields, (*arguments, program.pointer(y.name)))
 
 
-_LAYERS: dict[type[Layer], Callable[..., None]] = {
+LAYERS: dict[type[Layer], Callable[..., None]] = {
     Convolution: affine.add_convolution,
     DepthwiseConvolution: affine.add_depthwise_convolution,
     TransposedConvolution: affine.add_transposed_convolution,

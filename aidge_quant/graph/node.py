@@ -1,9 +1,11 @@
 """Nodes and ports."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 
-class Port(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class Port:
     """One output of a node."""
 
     node: "Node"

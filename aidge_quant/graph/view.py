@@ -3,6 +3,7 @@
 import copy
 import heapq
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aidge_quant.errors import GraphError
@@ -17,7 +18,8 @@ class GraphOutput(NamedTuple):
     port: Port
 
 
-class Use(NamedTuple):
+@dataclass(frozen=True)
+class Use:
     """One edge, seen from its source: the consumer and the slot it enters."""
 
     node: Node
@@ -93,7 +95,7 @@ class GraphView:
         return any(output.port.node is node for output in self._outputs)
 
     def sole_consumer(self, node: Node) -> Node | None:
-        """Return the only consumer of ``node``, or None if it has several, none, or is an output."""
+        """Return the only consumer of ``node``; None if it has several, none, or is an output."""
         uses = self.uses(node)
         return uses[0].node if len(uses) == 1 and not self.is_output(node) else None
 
@@ -177,7 +179,8 @@ class GraphView:
     def replace_uses(self, old: Port | Node, new: Port | Node, *, but: Iterable[Node] = ()) -> None:
         """Let every consumer of ``old``, and the outputs, read ``new``; nodes in ``but`` do not."""
         source, target = self._port(old), self._port(new)
-        assert source is not None and target is not None
+        assert source is not None
+        assert target is not None
         kept = set(but)
         for use in self.uses(source.node):
             if use.index == source.index and use.node not in kept:
@@ -197,7 +200,12 @@ class GraphView:
         return node
 
     def insert_before(
-        self, node: Node, slot: int, operator: Any, name: str = "", extra: Iterable[Port | Node] = ()
+        self,
+        node: Node,
+        slot: int,
+        operator: Any,
+        name: str = "",
+        extra: Iterable[Port | Node] = (),
     ) -> Node:
         """Put a node on the edge that enters ``slot`` of ``node``."""
         added = self.add(operator, (self._own(node).input(slot), *extra), name)
@@ -260,7 +268,9 @@ class GraphView:
             twin[node] = Node(node.name, node.operator)
             twin[node].annotations = copy.deepcopy(node.annotations)
         for node, copied in twin.items():
-            copied._inputs = tuple(p and Port(twin[p.node], p.index) for p in node.inputs)
+            copied._inputs = tuple(
+                None if p is None else Port(twin[p.node], p.index) for p in node.inputs
+            )
         other._nodes = {node.name: node for node in twin.values()}
         other._inputs = [twin[node] for node in self._inputs]
         other._outputs = [
@@ -291,7 +301,8 @@ class GraphView:
                 if port.node not in self:
                     faults.append(f"{name} input {slot}: {port.node.name} is not in the graph")
                 elif not 0 <= port.index < port.node.operator.output_count:
-                    faults.append(f"{name} input {slot}: {port.node.name} has no output {port.index}")
+                    missing = f"{port.node.name} has no output {port.index}"
+                    faults.append(f"{name} input {slot}: {missing}")
         for output in self._outputs:
             if output.port.node not in self:
                 faults.append(f"output {output.name}: {output.port.node.name} is not in the graph")

@@ -74,11 +74,11 @@ def add(layer: layers.Add, inputs: Sequence[IntegerTensor]) -> None:
 
 
 def multiply(layer: layers.Multiply, inputs: Sequence[IntegerTensor]) -> None:
-    """Prove the product of two differences."""
+    """Prove the product of the multiplier and two differences."""
     first, second = (
         _reach(tensor, zero) for tensor, zero in zip(inputs, layer.zero_points, strict=True)
     )
-    bounds = [abs(int(layer.bias)) + first * second]
+    bounds = [abs(int(layer.bias)) + int(layer.multiplier) * first * second]
     _prove(layer, "the accumulator", bounds, "use fewer bits for its inputs")
     _prove_shift(layer, bounds, layer.requantization)
 

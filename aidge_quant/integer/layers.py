@@ -233,12 +233,13 @@ class Add(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Multiply(Layer):
-    """acc = (a - zero_points[0]) * (b - zero_points[1]) + bias.
+    """acc = multiplier * (a - zero_points[0]) * (b - zero_points[1]) + bias.
 
     ``b`` has the shape of ``a``, or is one value a channel: (1, 1, channels) or (channels,). The
-    zero points are those of the inputs.
+    zero points are those of the inputs; the multiplier is 1 to 32767.
     """
 
+    multiplier: int
     zero_points: tuple[int, int]
     bias: int
     requantization: Requantization

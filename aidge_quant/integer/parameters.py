@@ -125,7 +125,8 @@ def add(layer: layers.Add, inputs: Sequence[IntegerTensor], output: IntegerTenso
 def multiply(
     layer: layers.Multiply, inputs: Sequence[IntegerTensor], output: IntegerTensor
 ) -> None:
-    """Check zero points, bias and requantization."""
+    """Check multiplier, zero points, bias and requantization."""
+    _number(layer, "multiplier", layer.multiplier, 1, 32767)
     for i, tensor in enumerate(inputs):
         _zero_point(layer, f"zero_points[{i}]", layer.zero_points[i], tensor)
     _of_type(layer, "bias", layer.bias, dtype.int32)

@@ -100,6 +100,7 @@ def _multiply(
     return _kernel(layer, inputs[0])(
         *inputs,
         layer.requantization,
+        multiplier=layer.multiplier,
         zero_points=layer.zero_points,
         bias=layer.bias,
         dtype=output.dtype.numpy,

@@ -72,11 +72,12 @@ def mul(
     b: np.ndarray,
     requantization: Requantizes,
     *,
+    multiplier: int,
     zero_points: tuple[int, int],
     bias: int,
     dtype: np.dtype | type,
 ) -> np.ndarray:
-    """Return ``(a - zero_points[0]) * (b - zero_points[1]) + bias``, requantized.
+    """Return ``multiplier * (a - zero_points[0]) * (b - zero_points[1]) + bias``, requantized.
 
     Parameters
     ----------
@@ -85,6 +86,7 @@ def mul(
         (batch, ..., channels), or one value a channel: (batch, channels), (batch, 1, 1, channels).
     requantization : Requantizes
         With one shift.
+    multiplier : int, 1 to 32767
     zero_points : (int, int), in the range of the type
     bias : int32
     dtype : numpy type
@@ -108,6 +110,7 @@ def mul(
             f"channel: ({batch}, {channels})"
         )
     limits = np.iinfo(a.dtype)
+    expect_within("mul", "multiplier", multiplier, 1, 32767)
     for zero_point in zero_points:
         expect_within("mul", "zero point", zero_point, limits.min, limits.max)
     expect_within("mul", "bias", bias, *_INT32)
@@ -120,6 +123,7 @@ def mul(
         b.reshape(-1, columns),
         repeat,
         *zero_points,
+        multiplier,
         bias,
         *constants,
         y.reshape(-1, columns),

@@ -102,8 +102,9 @@ class Conv(AffineOperator):
         result = np.zeros((shape[0], self.groups, multiple, *outputs), padded.dtype)
         ones = (1,) * len(outputs)
         arguments = (kernel.shape[2:], self.stride, self.dilation, outputs)
+        filters = np.moveaxis(kernel[:, 0], 0, -1)  # (out, *window) -> (*window, out)
         for tap, seen in taps(padded, *arguments):
-            factor = kernel[(slice(None), 0, *tap)].reshape(self.groups, multiple, *ones)
+            factor = filters[tap].reshape(self.groups, multiple, *ones)
             result += seen[:, :, None] * factor
         return result.reshape(shape)
 

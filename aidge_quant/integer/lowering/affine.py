@@ -30,12 +30,6 @@ def lower_conv(builder: Builder, node: Node) -> None:
     data = builder.tensor(node.input(0))
     weight = _two_spatial_axes(integer_weight(builder, node))
     tail = read_tail(builder, node)
-    geometry = {
-        "stride": pair(operator.stride),
-        "dilation": pair(operator.dilation),
-        "padding": sides(operator.padding),
-        "pad_value": data.zero_point,
-    }
     channels = weight.shape[0]
     sums = weight.reshape(channels, -1).sum(axis=1, dtype=np.int64)
     form, bias = _bias(builder, node, tail, -data.zero_point * sums)
@@ -43,17 +37,16 @@ def lower_conv(builder: Builder, node: Node) -> None:
     common = (node.name, (data.name,), out.name, _source(node, tail))
     width = weight_type(builder, node, weight)
     weight = weight.astype(width.numpy)
-    if operator.groups == channels == data.channels and channels > 1:
+    window = (pair(operator.stride), pair(operator.dilation), sides(operator.padding))
+    groups: int = operator.groups
+    if groups == channels == data.channels and channels > 1:
         kernel = np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))  # (c, kh, kw) -> (kh, kw, c)
-        layer: Convolution | DepthwiseConvolution = DepthwiseConvolution(
-            *common, kernel, width, bias, form, **geometry
-        )
+        numbers = (kernel, width, bias, form)
+        builder.emit(DepthwiseConvolution(*common, *numbers, *window, data.zero_point))
     else:
-        kernel = np.ascontiguousarray(
-            weight.transpose(0, 2, 3, 1)
-        )  # (o, i, kh, kw) -> (o, kh, kw, i)
-        layer = Convolution(*common, kernel, width, bias, form, groups=operator.groups, **geometry)
-    builder.emit(layer)
+        kernel = np.ascontiguousarray(weight.transpose(0, 2, 3, 1))  # (o, i, h, w) -> (o, h, w, i)
+        numbers = (kernel, width, bias, form)
+        builder.emit(Convolution(*common, *numbers, *window, groups, data.zero_point))
 
 
 def lower_conv_transpose(builder: Builder, node: Node) -> None:
@@ -67,6 +60,8 @@ def lower_conv_transpose(builder: Builder, node: Node) -> None:
     kernel = np.ascontiguousarray(per_group.transpose(0, 2, 3, 4, 1))
     kernel = kernel.reshape(-1, *kernel.shape[2:])
     width = weight_type(builder, node, stored)
+    top, left, bottom, right = sides(operator.padding)
+    below, beside = (0, *operator.output_padding)[-2:]
     tail = read_tail(builder, node)
     form, bias = _bias(builder, node, tail, np.zeros(kernel.shape[0], np.int64))
     out = _output(builder, tail)
@@ -82,7 +77,7 @@ def lower_conv_transpose(builder: Builder, node: Node) -> None:
             form,
             stride=pair(operator.stride),
             dilation=pair(operator.dilation),
-            padding=sides(operator.padding),
+            padding=(top, left, bottom - below, right - beside),
             groups=groups,
             input_zero_point=data.zero_point,
         )
@@ -145,9 +140,10 @@ def _integers(builder: Builder, node: Node, slot: int, widest: dtype) -> np.ndar
     values = np.asarray(builder.constant(port), np.float64)
     role = node.operator.role(slot)
     if not np.array_equal(values, np.floor(values)):
-        raise GraphError(
-            f"{node.name} ({node.type}): its {role} {port.node.name} holds values that are not "
-            "integers; call quantize_network before lower"
+        raise builder.refuse(
+            node,
+            f"its {role} {port.node.name} holds values that are not integers",
+            "call quantize_network before lower, without no_quant",
         )
     if values.size and not widest.min <= values.min() <= values.max() <= widest.max:
         raise GraphError(

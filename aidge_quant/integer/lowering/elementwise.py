@@ -58,14 +58,13 @@ def lower_mul(builder: Builder, node: Node) -> None:
             "shape or one value a channel",
         )
     tail = read_tail(builder, node)
-    if tail.coefficient != 1:
-        raise builder.refuse(node, "a compensation follows a product of two tensors")
     form, addend = requantization(tail, 1)
     out = _output(builder, tail)
     zeros = (first.zero_point, second.zero_point)
     inputs = (first.name, second.name)
     bias = int(folded_bias(node.name, np.zeros((), np.int64), addend))
-    builder.emit(Multiply(node.name, inputs, out.name, _source(node, tail), zeros, bias, form))
+    numbers = (tail.coefficient, zeros, bias, form)
+    builder.emit(Multiply(node.name, inputs, out.name, _source(node, tail), *numbers))
 
 
 def lower_quantizer(builder: Builder, node: Node) -> None:

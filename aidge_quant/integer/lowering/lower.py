@@ -30,6 +30,7 @@ from aidge_quant.integer.lowering.pooling import (
     lower_argmax,
     lower_average_pool,
     lower_global_average_pool,
+    lower_global_max_pool,
     lower_max_pool,
 )
 from aidge_quant.integer.lowering.requantize import quantizer_tail
@@ -51,6 +52,7 @@ RULES: Mapping[str, Callable[[Builder, Node], None]] = {
     "MaxPool": lower_max_pool,
     "AveragePool": lower_average_pool,
     "GlobalAveragePool": lower_global_average_pool,
+    "GlobalMaxPool": lower_global_max_pool,
     "ArgMax": lower_argmax,
     "Flatten": lower_view,
     "Reshape": lower_view,

@@ -1,5 +1,7 @@
 """Rules of the operators that move values."""
 
+import numpy as np
+
 from aidge_quant.graph import Node
 from aidge_quant.integer.layers import Concat, Pad, Resize, Slice
 from aidge_quant.integer.lowering.builder import Builder, View, channels_last, onnx_order
@@ -101,7 +103,15 @@ def lower_resize(builder: Builder, node: Node) -> None:
         if list(indices[axis]) != list(range((1, *view.shape)[axis])):
             raise builder.refuse(node, "it resizes batch or channels")
     out = builder.output(node, like=data)
-    builder.emit(Resize(node.name, (data.name,), out.name, (node.name,), indices[2], indices[3]))
+    builder.emit(
+        Resize(
+            node.name,
+            (data.name,),
+            out.name,
+            (node.name,),
+            *(i.astype(np.int32) for i in indices[2:]),
+        )
+    )
     builder.bind(node, View(out, builder.shape(node), view.lower, view.upper))
 
 
@@ -113,7 +123,7 @@ def lower_depth_to_space(builder: Builder, node: Node) -> None:
     height, width, channels = data.shape
     block = operator.block
     inner = channels // (block * block)
-    if operator.mode == "DCR":
+    if not operator.columns_first:
         split, order = (height, width, block, block, inner), (0, 2, 1, 3, 4)
     else:
         split, order = (height, width, inner, block, block), (0, 3, 1, 4, 2)

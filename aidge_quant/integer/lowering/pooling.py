@@ -28,6 +28,15 @@ def lower_max_pool(builder: Builder, node: Node) -> None:
     builder.emit(layer)
 
 
+def lower_global_max_pool(builder: Builder, node: Node) -> None:
+    """Largest value over all positions."""
+    data = builder.tensor(node.input(0))
+    window = (data.shape[0], data.shape[1])
+    out = _passed_on(builder, node, data)
+    geometry = (window, (1, 1), (1, 1), (0, 0, 0, 0))
+    builder.emit(MaxPool(node.name, (data.name,), out.name, (node.name,), *geometry))
+
+
 def lower_average_pool(builder: Builder, node: Node) -> None:
     """Mean over a window, rounded half up, on the scale of the input."""
     operator = node.operator
@@ -59,7 +68,7 @@ def lower_argmax(builder: Builder, node: Node) -> None:
     operator = node.operator
     data = builder.tensor(node.input(0))
     rank = len(data.onnx_shape) + 1
-    if operator.axis % rank != 1 or getattr(operator, "select_last_index", False):
+    if operator.axis % rank != 1 or operator.last:
         raise builder.refuse(
             node, "only the first index along the channels (axis 1) is implemented"
         )
