@@ -192,8 +192,7 @@ def _is_batchwise(graph: GraphView) -> bool:
             return False
         if getattr(operator, "permutation", (0,))[0] != 0:
             return False
-    return all(
-        shapes[o.port.node][o.port.index][:1] == (2,)
-        and more[o.port.node][o.port.index][:1] == (3,)
-        for o in graph.outputs
-    )
+    ends = [
+        (shapes[o.port.node][o.port.index], more[o.port.node][o.port.index]) for o in graph.outputs
+    ]
+    return all(a[:1] == (2,) and b[:1] == (3,) and a[1:] == b[1:] for a, b in ends)
