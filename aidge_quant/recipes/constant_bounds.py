@@ -17,8 +17,10 @@ def constant_bounds(network: GraphView) -> None:
             if isinstance(inner.operator, Clip) and network.sole_consumer(inner) is node:
                 node.operator = _joined(inner.operator, node.operator)
                 network.bypass(inner)
-            if node.operator.lower == 0 and node.operator.upper == np.inf:
-                node.operator = ReLU()
+    for node in network.nodes:
+        operator = node.operator
+        if isinstance(operator, Clip) and operator.lower == 0 and operator.upper == np.inf:
+            node.operator = ReLU()
 
 
 def _to_clip(network: GraphView, node: Node) -> None:

@@ -1,0 +1,100 @@
+"""The published API: names, parameters and defaults, as its page has them."""
+
+import inspect
+
+import pytest
+
+import aidge_quant
+from aidge_quant import ptq
+from aidge_quant.ptq import Clipping
+
+REQUIRED = inspect.Parameter.empty
+
+#: Function, then its parameters with defaults in the order of the page.
+PTQ = {
+    "check_architecture": {"network": REQUIRED},
+    "quantizability_report": {"graphView": REQUIRED},
+    "auto_assign_node_precision": {
+        "graphview": REQUIRED,
+        "act_precision": REQUIRED,
+        "weight_precision": REQUIRED,
+        "bias_precision": REQUIRED,
+    },
+    "quantize_network": {
+        "network": REQUIRED,
+        "calibration_set": REQUIRED,
+        "clipping_mode": Clipping.MAX,
+        "equalize": True,
+        "channel_wise": False,
+        "no_quant": False,
+        "optimize_signs": False,
+        "single_shift": False,
+        "fold_graph": True,
+        "fake_quantize": False,
+        "dequantize": False,
+        "verbose": False,
+    },
+    "prepare_network": {"network": REQUIRED},
+    "insert_scaling_nodes": {"network": REQUIRED, "channel_wise": False},
+    "cross_layer_equalization": {"network": REQUIRED, "target_delta": 0.01},
+    "normalize_parameters": {"network": REQUIRED, "channel_wise": REQUIRED},
+    "compute_ranges": {
+        "network": REQUIRED,
+        "calibration_set": REQUIRED,
+        "scaling_nodes_only": REQUIRED,
+    },
+    "adjust_ranges": {
+        "clipping_mode": REQUIRED,
+        "value_ranges": REQUIRED,
+        "network": REQUIRED,
+        "calibration_set": REQUIRED,
+        "verbose": False,
+    },
+    "normalize_activations": {"network": REQUIRED, "value_ranges": REQUIRED},
+    "quantize_normalized_network": {
+        "network": REQUIRED,
+        "no_quant": False,
+        "optimize_signs": False,
+        "verbose": False,
+    },
+    "perform_dequantization": {"network": REQUIRED},
+    "insert_compensation_nodes": {"graphview": REQUIRED},
+    "perform_single_shift_approximation": {"graphview": REQUIRED},
+    "cast_quantized_network": {
+        "network": REQUIRED,
+        "single_shift": REQUIRED,
+        "dequantize": REQUIRED,
+    },
+    "fold_producer_quantizers": {"graphview": REQUIRED},
+}
+
+
+@pytest.mark.parametrize("name", PTQ)
+def test_function_has_the_parameters_and_defaults_of_the_page(name):
+    parameters = inspect.signature(getattr(ptq, name)).parameters.values()
+    found = {p.name: p.default for p in parameters if p.kind is not p.KEYWORD_ONLY}
+    assert list(found.items()) == list(PTQ[name].items())
+
+
+@pytest.mark.parametrize("name", PTQ)
+def test_additions_are_keyword_only_with_a_default(name):
+    parameters = inspect.signature(getattr(ptq, name)).parameters.values()
+    assert all(p.default is not REQUIRED for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+
+@pytest.mark.parametrize("name", [*PTQ, "Clipping"])
+def test_facade_has_the_name(name):
+    assert getattr(aidge_quant, name) is getattr(ptq, name)
+
+
+def test_clipping_has_the_values_of_the_page():
+    names = ["MAX", "MSE", "AA", "KL", "SIGMA3", "SIGMA4", "SIGMA5"]
+    assert [mode.name for mode in Clipping] == names
+    assert Clipping.MAX.value == 1
+
+
+@pytest.mark.parametrize("name", PTQ)
+def test_function_is_documented(name):
+    text = inspect.getdoc(getattr(ptq, name))
+    assert text
+    assert "Parameters\n" in text
