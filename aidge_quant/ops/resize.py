@@ -10,28 +10,31 @@ from aidge_quant.errors import ShapeError
 from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
 from aidge_quant.ops.shape import MOVES
 
-_Coordinate = Callable[[np.ndarray, float, int, float], np.ndarray]
+HALF = np.float32(0.5)
+
+_Coordinate = Callable[[np.ndarray, np.float32, int, np.float32], np.ndarray]
 
 #: ONNX's coordinate_transformation_mode: from output position i, scale, input size and the output
-#: size before it was rounded down, to a position in the input.
+#: size before it was rounded down, to a position in the input. All of float32, as runtimes compute:
+#: the last bit decides which neighbour is nearer.
 COORDINATES: dict[str, _Coordinate] = {
-    "half_pixel": lambda i, scale, size, length: (i + 0.5) / scale - 0.5,
+    "half_pixel": lambda i, scale, size, length: (i + HALF) / scale - HALF,
     "half_pixel_symmetric": lambda i, scale, size, length: (
-        size / 2 * (1 - np.floor(length) / length) + (i + 0.5) / scale - 0.5
+        size * HALF * (1 - np.floor(length) / length) + (i + HALF) / scale - HALF
     ),
     "pytorch_half_pixel": lambda i, scale, size, length: (
-        (i + 0.5) / scale - 0.5 if np.floor(length) > 1 else np.zeros_like(i)
+        (i + HALF) / scale - HALF if np.floor(length) > 1 else np.zeros_like(i)
     ),
     "align_corners": lambda i, scale, size, length: (
-        i * (size - 1) / (length - 1) if length != 1 else np.zeros_like(i)
+        i * (size - 1) / (np.floor(length) - 1) if length >= 2 else np.zeros_like(i)
     ),
     "asymmetric": lambda i, scale, size, length: i / scale,
 }
 
 #: ONNX's nearest_mode: from a position in the input to an index.
 NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "round_prefer_floor": lambda x: np.ceil(x - 0.5),
-    "round_prefer_ceil": lambda x: np.floor(x + 0.5),
+    "round_prefer_floor": lambda x: np.ceil(x - HALF),
+    "round_prefer_ceil": lambda x: np.floor(x + HALF),
     "floor": np.floor,
     "ceil": np.ceil,
 }
@@ -79,12 +82,12 @@ class Resize(Operator):
         (outputs,) = self.infer_shapes(data)
         found = []
         for axis, (size, length) in enumerate(zip(data, outputs, strict=True)):
-            scale = length / size if self.sizes else self.scales[axis]
+            scale = np.float32(length / size if self.sizes else self.scales[axis])
             if length == size and scale == 1:
                 found.append(np.arange(size))
                 continue
-            exact_length = length if self.sizes else size * scale
-            i = np.arange(length, dtype=np.float64)
+            exact_length = np.float32(length if self.sizes else size * self.scales[axis])
+            i = np.arange(length, dtype=np.float32)
             positions = COORDINATES[self.coordinates](i, scale, size, exact_length)
             nearest = NEAREST[self.nearest](positions)
             found.append(np.clip(nearest, 0, size - 1).astype(np.int64))
