@@ -46,6 +46,7 @@ def insert_scaling_nodes(network: GraphView, channel_wise: bool = False) -> None
     for node in nodes:
         if is_activation_quantizer(node):
             raise GraphError(f"{node.name}: graph {network.name} has scaling nodes already")
+    for node in nodes:
         if is_affine(node):
             _require_parameters(node)
     shapes = infer_shapes(network)
