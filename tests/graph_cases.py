@@ -31,6 +31,7 @@ from aidge_quant.ops import (
     Resize,
     Sigmoid,
     Slice,
+    SpaceToDepth,
     Sub,
     Tanh,
     Transpose,
@@ -242,6 +243,12 @@ def resized(d):
 def pixel_shuffle(d):
     x = d.conv(d.input(3, 4, 5), 12, 3)
     return d.done(d.then(DepthToSpace(2, True), x), d.then(DepthToSpace(2, False), x))
+
+
+@case
+def pixel_unshuffle(d):
+    x = d.conv(d.input(3, 4, 6), 4, 3)
+    return d.done(d.then(SpaceToDepth(2, True), x), d.conv(d.then(SpaceToDepth(2), x), 3, 16))
 
 
 @case

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.integer import layers
-from aidge_quant.integer.layers import Layer, Requantization
+from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.requantization import HALF_EVEN, HALF_UP, Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 SCALES = (0.5, 1 / 127, 0.0236, 3.0)
@@ -100,7 +101,7 @@ class Builder:
     def finish(self, bound: int, channels: int, output: IntegerTensor):
         """Return constants to add to the bias (channels,) and a requantization."""
         count = channels if channels > 1 and self.chance(2) else 1
-        rounding = self.one_of((layers.HALF_UP, layers.HALF_UP, layers.HALF_EVEN))
+        rounding = self.one_of((HALF_UP, HALF_UP, HALF_EVEN))
         lower, upper = self.clip(output)
         usual = max(0, int(bound).bit_length() - output.dtype.bits - 1)
         if self.chance(3):
@@ -119,9 +120,9 @@ class Builder:
         spread = self.rng.integers(-2, 3, count) if count > 1 else np.zeros(1, int)
         shift = np.clip(centre + spread, least, 24).astype(np.int8)
         wide = np.broadcast_to(shift, channels).astype(np.int64)
-        if rounding == layers.HALF_EVEN or shift.min() < 0:
+        if rounding == HALF_EVEN or shift.min() < 0:
             extra = np.zeros(channels, np.int64)
-            if rounding == layers.HALF_UP:
+            if rounding == HALF_UP:
                 extra += np.where(wide > 0, 1 << np.maximum(wide - 1, 0), 0)
             offset = output.zero_point
         else:

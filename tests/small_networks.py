@@ -10,6 +10,7 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.integer import layers as il
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.integer.requantization import HALF_EVEN, HALF_UP, Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 Shape = tuple[int, ...]
@@ -60,14 +61,14 @@ class Builder:
         multiplier: bool = False,
         even: bool = False,
         offset: int = 0,
-    ) -> il.Requantization:
+    ) -> Requantization:
         shifts = self.random.integers(shift[0], shift[1] + 1, channels).astype(np.int8)
         factors = None
         if multiplier:
             factors = self.random.integers(2**30, 2**31, channels).astype(np.int32)
             shifts = (shifts + 31).astype(np.int8)
-        rounding = il.HALF_EVEN if even else il.HALF_UP
-        return il.Requantization(shifts, factors, offset, type_.min, type_.max, rounding)
+        rounding = HALF_EVEN if even else HALF_UP
+        return Requantization(shifts, factors, offset, type_.min, type_.max, rounding)
 
     def affine(
         self,
@@ -75,7 +76,7 @@ class Builder:
         channels: int,
         *,
         weights: dtype = dtype.int8,
-        requantization: il.Requantization | None = None,
+        requantization: Requantization | None = None,
     ) -> dict[str, object]:
         largest = {dtype.int4: 7, dtype.int8: 127, dtype.int16: 3000}[weights]
         weight = self.random.integers(-largest, largest + 1, shape).astype(weights.numpy)

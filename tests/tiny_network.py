@@ -10,9 +10,9 @@ from aidge_quant.integer.layers import (
     AveragePool,
     Convolution,
     FullyConnected,
-    Requantization,
 )
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.integer.requantization import Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 

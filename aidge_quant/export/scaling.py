@@ -6,7 +6,8 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.export.program import Program
-from aidge_quant.integer.layers import HALF_EVEN, Layer, Requantization
+from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.requantization import HALF_EVEN, Requantization
 
 
 @dataclass(frozen=True)

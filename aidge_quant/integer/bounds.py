@@ -13,7 +13,8 @@ import numpy as np
 
 from aidge_quant.errors import OverflowProofError
 from aidge_quant.integer import layers
-from aidge_quant.integer.layers import HALF_EVEN, Layer, Requantization
+from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.requantization import HALF_EVEN, Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 BoundRule = Callable[[Any, Sequence[IntegerTensor]], None]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aidge_quant.integer import layers
-from aidge_quant.integer.layers import Layer, Requantization
+from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.requantization import Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 if TYPE_CHECKING:

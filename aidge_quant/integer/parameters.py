@@ -8,7 +8,8 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, DtypeError, GraphError, ShapeError
 from aidge_quant.integer import layers
-from aidge_quant.integer.layers import HALF_EVEN, HALF_UP, Layer, Requantization
+from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.requantization import HALF_EVEN, HALF_UP, Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 ParameterRule = Callable[[Any, Sequence[IntegerTensor], IntegerTensor], None]

@@ -22,7 +22,8 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import AidgeQuantError, FileError
-from aidge_quant.integer.layers import LAYERS, Requantization
+from aidge_quant.integer.layers import LAYERS
+from aidge_quant.integer.requantization import Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aidge_quant.integer.counts import layer_macs, parameter_bytes
-from aidge_quant.integer.layers import Layer, Requantization
+from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.requantization import Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 if TYPE_CHECKING:

@@ -11,9 +11,13 @@ from aidge_quant.ops import (
     Concat,
     Dequantizer,
     Input,
+    Max,
+    Min,
     Mul,
     Producer,
     Quantizer,
+    ReduceMax,
+    ReduceMean,
     Softmax,
 )
 from aidge_quant.ptq.flow import (
@@ -25,6 +29,9 @@ from aidge_quant.ptq.flow import (
     is_plain_producer,
 )
 from aidge_quant.ptq.prepare import prepare_network
+
+#: Operators that keep a scale, but for which the integer network has no layer.
+WITHOUT_LAYER = (Max, Min, ReduceMax, ReduceMean)
 
 SUPPORTED, FLOAT, UNSUPPORTED = "supported", "stays in float", "not supported"
 
@@ -154,6 +161,8 @@ def _fault(network: GraphView, node: Node) -> tuple[str, str]:
         return "", ""
     if isinstance(operator, Quantizer | Dequantizer):
         return "the network is quantized already", "start from the float network"
+    if isinstance(operator, WITHOUT_LAYER):
+        return "the integer network has no layer for it", "end the network before it"
     if isinstance(operator, ArgMax):
         if network.uses(node):
             return "an ArgMax is handled as an output only", "end the network there"

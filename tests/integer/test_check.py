@@ -15,8 +15,9 @@ from aidge_quant.errors import (
     ShapeError,
 )
 from aidge_quant.integer import layers
-from aidge_quant.integer.layers import Layer, Requantization
+from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.integer.requantization import Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 TINY = network()

@@ -8,7 +8,9 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.executor import run
 from aidge_quant.integer.lowering.lower import RULES, lower
+from aidge_quant.ops import Trait, registered
 from aidge_quant.ptq import auto_assign_node_precision, quantize_network
+from aidge_quant.ptq.architecture import WITHOUT_LAYER
 
 MODES = {
     "shift": {"single_shift": True},
@@ -98,6 +100,14 @@ def test_every_rule_is_lowered_by_a_case():
     drawn = {node.type for name in CASES for node in CASES[name]().topological()}
     views = {"Squeeze", "Unsqueeze", "Identity"}  # bound like Flatten and Reshape
     assert set(RULES) - seen - drawn - views == set()
+
+
+def test_what_the_architecture_check_accepts_is_lowered():
+    merged = {"BatchNorm", "Split"}  # recipes put other nodes in their place
+    for name, operator in registered().items():
+        scaled = operator.traits & {Trait.AFFINE, Trait.MERGING, Trait.MOVES, Trait.SUMS}
+        if scaled and operator not in WITHOUT_LAYER and name not in merged:
+            assert name in RULES, name
 
 
 def test_a_float_graph_is_refused_with_every_node():

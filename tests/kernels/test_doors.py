@@ -7,7 +7,7 @@ import pytest
 
 from aidge_quant import kernels
 from aidge_quant.errors import DataError, DtypeError, ShapeError
-from aidge_quant.integer.layers import Requantization
+from aidge_quant.integer.requantization import Requantization
 
 STEP = Requantization(np.array([4], np.int8), None, 0, -128, 127)
 IMAGE = np.zeros((1, 4, 4, 2), np.int8)

@@ -9,7 +9,6 @@ from aidge_quant.integer.layers import (
     Convolution,
     DepthwiseConvolution,
     FullyConnected,
-    Requantization,
     TransposedConvolution,
 )
 from aidge_quant.integer.lowering.builder import (
@@ -21,6 +20,7 @@ from aidge_quant.integer.lowering.builder import (
 )
 from aidge_quant.integer.lowering.geometry import pair, sides
 from aidge_quant.integer.lowering.requantize import Tail, folded_bias, read_tail, requantization
+from aidge_quant.integer.requantization import Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 
 

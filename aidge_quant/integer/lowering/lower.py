@@ -23,6 +23,7 @@ from aidge_quant.integer.lowering.movement import (
     lower_pad,
     lower_resize,
     lower_slice,
+    lower_space_to_depth,
     lower_transpose,
     lower_view,
 )
@@ -65,6 +66,7 @@ RULES: Mapping[str, Callable[[Builder, Node], None]] = {
     "Concat": lower_concat,
     "Resize": lower_resize,
     "DepthToSpace": lower_depth_to_space,
+    "SpaceToDepth": lower_space_to_depth,
 }
 
 

@@ -115,6 +115,18 @@ def lower_resize(builder: Builder, node: Node) -> None:
     builder.bind(node, View(out, builder.shape(node), view.lower, view.upper))
 
 
+def lower_space_to_depth(builder: Builder, node: Node) -> None:
+    """Blocks of positions become blocks of channels: reshape, transpose, reshape."""
+    operator = node.operator
+    view = builder.view(node.input(0))
+    data = builder.tensor(node.input(0))
+    height, width, channels = data.shape
+    block = operator.block
+    split = (height // block, block, width // block, block, channels)
+    order = (0, 2, 4, 1, 3) if operator.columns_first else (0, 2, 1, 3, 4)
+    _regrouped(builder, node, view, data, split, order)
+
+
 def lower_depth_to_space(builder: Builder, node: Node) -> None:
     """Blocks of channels become blocks of positions: reshape, transpose, reshape."""
     operator = node.operator
@@ -127,9 +139,21 @@ def lower_depth_to_space(builder: Builder, node: Node) -> None:
         split, order = (height, width, block, block, inner), (0, 2, 1, 3, 4)
     else:
         split, order = (height, width, inner, block, block), (0, 3, 1, 4, 2)
+    _regrouped(builder, node, view, data, split, order)
+
+
+def _regrouped(
+    builder: Builder,
+    node: Node,
+    view: View,
+    data: IntegerTensor,
+    split: tuple[int, ...],
+    order: tuple[int, ...],
+) -> None:
+    """Bind the stored values read as ``split``, its axes put in ``order``."""
     source = (node.name,)
     parts = builder.reshaped(data, split, *onnx_order(split), source)
-    moved = builder.transposed(parts, tuple(split[a] for a in order), order, source)
+    moved = builder.transposed(parts, tuple(split[axis] for axis in order), order, source)
     shape = builder.shape(node)
     stored, layout = channels_last(shape)
     out = builder.reshaped(moved, stored, shape, layout, source)

@@ -7,8 +7,8 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError, OverflowProofError
 from aidge_quant.graph import Annotation, Node, Port
-from aidge_quant.integer.layers import HALF_UP, Requantization
 from aidge_quant.integer.lowering.builder import Builder
+from aidge_quant.integer.requantization import HALF_UP, Requantization
 from aidge_quant.ops import Clip, Mul, Quantizer, ReLU
 
 INT32_MAX = 2**31 - 1
