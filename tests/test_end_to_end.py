@@ -10,6 +10,7 @@ from networks import NETWORKS, random_samples
 
 import aidge_quant as aq
 from aidge_quant.export import run_c
+from aidge_quant.integer.counts import layer_macs
 
 MODES = {
     "shift": {"single_shift": True},
@@ -22,15 +23,11 @@ ODD = ("mtcnn_pnet", "mtcnn_rnet", "qonnx_espcn_float", "onnx2c_mnist_pytorch")
 
 ALL = (*NETWORKS, *ODD)
 
-#: Builds that the exported C of every network is tried with, and the largest number of samples:
-#: unoptimized and sanitized programs of the larger networks take seconds a sample.
-SLOW_BUILDS = {
-    "gcc-O2": 500,
-    "gcc-Os": 100,
-    "gcc-m32": 100,
-    "clang-O2": 100,
-    "gcc-sanitized": 8,
-}
+#: Builds that the exported C of every network is tried with on 500 samples, or all there are.
+SLOW_BUILDS = ("gcc-O2", "gcc-Os", "gcc-m32", "clang-O2")
+
+#: Multiply-accumulates that one unoptimized, sanitized run may take: some ten seconds.
+SANITIZED_WORK = 300_000_000
 
 
 def model_file(name):
@@ -110,8 +107,19 @@ def test_the_golden_model_equals_the_graph_and_the_c(name, mode, tmp_path):
 @pytest.mark.parametrize("name", ALL)
 def test_every_compiler_gives_the_golden_model(name, mode, build, tmp_path):
     network = aq.lower(quantized(name, **MODES[mode]))
-    q = network.quantize_input(samples(name)[1][: SLOW_BUILDS[build]])
+    q = network.quantize_input(samples(name)[1][:500])
     assert differing(network, tmp_path / "net", q, build_named(build)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ALL)
+def test_sanitized_c_gives_the_golden_model(name, mode, tmp_path):
+    network = aq.lower(quantized(name, **MODES[mode]))
+    macs = sum(layer_macs(network, layer) for layer in network.layers)
+    count = min(500, max(4, SANITIZED_WORK // macs))
+    q = network.quantize_input(samples(name)[1][:count])
+    assert differing(network, tmp_path / "net", q, build_named("gcc-sanitized")) == 0
 
 
 @pytest.mark.slow
