@@ -2,57 +2,104 @@
 
 import hashlib
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from aidge_quant.errors import DataError, FileError
+from aidge_quant.errors import DataError, FileError, ShapeError
 
-#: Names under which samples are looked for in an .npz file, in this order.
-SAMPLE_KEYS = ("calibration", "calib", "x_calib", "x", "test", "x_test", "input", "data")
-#: The same for the labels that go with them.
-LABEL_KEYS = ("labels", "calib_y", "y_calib", "y", "test_y", "y_test")
+#: Names under which samples are looked for in an .npz file, in this order, and the names of the
+#: labels that go with each.
+CALIBRATION_KEYS = {
+    "calibration": ("labels", "calibration_labels"),
+    "calib": ("calib_y", "labels"),
+    "x_calib": ("y_calib", "labels"),
+    "x": ("y", "labels"),
+    "input": ("labels", "y"),
+    "data": ("labels", "y"),
+    "test": ("test_y", "labels"),
+    "x_test": ("y_test", "labels"),
+}
+TEST_KEYS = {
+    key: CALIBRATION_KEYS[key] for key in ("test", "x_test", "x", "input", "data")
+} | CALIBRATION_KEYS
 
 
-def load_samples(path: str | Path, key: str | None = None) -> np.ndarray:
-    """Return the samples of a .npy or .npz file as float32, batch first.
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What a file holds for a network.
+
+    Attributes
+    ----------
+    values : float32 array (batch, *shape)
+    labels : int array (batch,) or None
+    """
+
+    values: np.ndarray
+    labels: np.ndarray | None
+
+    def first(self, count: int | None) -> "Samples":
+        """Return the first ``count`` samples, with their labels."""
+        return Samples(self.values[:count], None if self.labels is None else self.labels[:count])
+
+
+def load_samples(
+    path: str | Path,
+    keys: Mapping[str, tuple[str, ...]],
+    key: str | None = None,
+    labels: str | None = None,
+) -> Samples:
+    """Return the samples of a .npy or .npz file, batch first, with the labels that belong to them.
 
     Parameters
     ----------
     path : path of the file
-    key : str, optional
-        Name of the array in the .npz file; by default the first of ``SAMPLE_KEYS``, or the only
-        array.
+    keys : mapping of str to tuple of str
+        Names to look for, in order, and the names of their labels.
+    key, labels : str, optional
+        Names of the arrays in the .npz file; by default the first of ``keys``, or the only
+        array, and the labels that go with it, if there are as many.
 
     Raises
     ------
     FileError
         If the file is missing or not numpy's.
-    DataError
-        If the array is absent, ambiguous, or not numeric.
+    DataError, ShapeError
+        If an array is absent, ambiguous, not numeric, or not a batch.
     """
     arrays = _arrays(path)
-    name = key or next((k for k in SAMPLE_KEYS if k in arrays), None)
+    name = key or next((k for k in keys if k in arrays), None)
     if name is None and len(arrays) == 1:
         name = next(iter(arrays))
     if name is None or name not in arrays:
-        wanted = f"array {key!r}" if key else f"an array named {', '.join(SAMPLE_KEYS)}"
-        raise DataError(f"{path} holds {sorted(arrays)}, expected {wanted}; name it with --key")
-    samples = arrays[name]
-    if samples.dtype.kind not in "fiub":
-        raise DataError(f"{path}: array {name!r} has type {samples.dtype}, expected numbers")
-    return samples.astype(np.float32)
+        wanted = f"array {key!r}" if key else f"an array named {', '.join(keys)}"
+        raise DataError(f"{path} holds {sorted(arrays)}, expected {wanted}; name it on the command")
+    values = arrays[name]
+    if values.dtype.kind not in "fiub":
+        raise DataError(f"{path}: array {name!r} has type {values.dtype}, expected numbers")
+    if values.ndim < 2 or len(values) == 0:
+        raise ShapeError(f"{path}: array {name!r} has shape {values.shape}, expected samples")
+    return Samples(
+        values.astype(np.float32), _labels(path, arrays, name, len(values), keys, labels)
+    )
 
 
-def load_labels(path: str | Path, count: int, key: str | None = None) -> np.ndarray | None:
-    """Return the class indices (count,) of a file, or None if it has none of that length."""
-    arrays = _arrays(path)
-    names = (key,) if key else LABEL_KEYS
-    for name in names:
-        if name in arrays and arrays[name].shape == (count,) and arrays[name].dtype.kind in "iu":
-            return arrays[name]
-    if key:
-        raise DataError(f"{path} has no array {key!r} of {count} integer labels")
+def _labels(
+    path: str | Path,
+    arrays: Mapping[str, np.ndarray],
+    name: str,
+    count: int,
+    keys: Mapping[str, tuple[str, ...]],
+    wanted: str | None,
+) -> np.ndarray | None:
+    for label in (wanted,) if wanted else keys.get(name, ()):
+        found = arrays.get(label)
+        if found is not None and found.shape == (count,) and found.dtype.kind in "iu":
+            return found
+    if wanted:
+        raise DataError(f"{path} has no array {wanted!r} of {count} integer labels")
     return None
 
 

@@ -2,16 +2,14 @@
 
 import json
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
-from aidge_quant.commands.data import load_labels, load_samples
+from aidge_quant.commands.data import CALIBRATION_KEYS, TEST_KEYS, Samples, load_samples
 from aidge_quant.commands.progress import Steps
 from aidge_quant.commands.quantize import Quantized, Settings, quantize_model
-from aidge_quant.errors import DataError
 from aidge_quant.executor import run
 from aidge_quant.export import Verification, check_export, export_c, read_metadata, verify_c
 
@@ -19,27 +17,14 @@ from aidge_quant.export import Verification, check_export, export_c, read_metada
 SELF_TEST_SAMPLES = 8
 
 
-@dataclass(frozen=True, eq=False)
-class TestData:
-    """Samples the finished network is tried on.
-
-    Attributes
-    ----------
-    samples : array (batch, *shape)
-    labels : int array (batch,) or None
-    """
-
-    samples: np.ndarray
-    labels: np.ndarray | None
-
-
 def export_command(arguments: Namespace, console: Console) -> int:
     """Carry out ``aidge-quant export`` and return the exit status: 0, or 1 if C differs."""
     check_export(arguments.output, name=arguments.name, overwrite=arguments.overwrite)
-    samples = load_samples(arguments.calibration, arguments.key)
-    if arguments.samples is not None:
-        samples = samples[: arguments.samples]
-    test = _test_data(arguments, samples)
+    own = arguments.labels if arguments.test is None else None
+    samples = load_samples(arguments.calibration, CALIBRATION_KEYS, arguments.key, own)
+    samples = test = samples.first(arguments.samples)
+    if arguments.test is not None:
+        test = load_samples(arguments.test, TEST_KEYS, arguments.test_key, arguments.labels)
     settings = Settings(
         clipping=arguments.clipping,
         equalize=arguments.equalize,
@@ -51,7 +36,7 @@ def export_command(arguments: Namespace, console: Console) -> int:
     with Steps(console) as steps:
         quantized = quantize_model(
             arguments.model,
-            samples,
+            samples.values,
             settings,
             name=arguments.name,
             calibration_file=arguments.calibration,
@@ -60,7 +45,7 @@ def export_command(arguments: Namespace, console: Console) -> int:
         )
         network = quantized.network
         steps.begin("writing the C")
-        q = np.asarray(network.quantize_input(test.samples))
+        q = np.asarray(network.quantize_input(test.values))
         folder = export_c(
             network,
             arguments.output,
@@ -74,28 +59,17 @@ def export_command(arguments: Namespace, console: Console) -> int:
             check = verify_c(folder, network, q)
         steps.begin("comparing with the float network")
         figures = _figures(quantized, test, q)
-    _print_summary(console, arguments, Path(folder), figures, check)
+    _print_summary(console, arguments, Path(folder), figures, check, quantized.notices)
     return 0 if check is None or check.identical == check.total else 1
 
 
-def _test_data(arguments: Namespace, calibration: np.ndarray) -> TestData:
-    """Return the samples of ``--test``, or those of the calibration where there is none."""
-    if arguments.test is None:
-        labels = load_labels(arguments.calibration, len(calibration), arguments.labels)
-        return TestData(calibration, labels)
-    samples = load_samples(arguments.test, arguments.test_key)
-    if len(samples) == 0:
-        raise DataError(f"{arguments.test} holds no samples")
-    return TestData(samples, load_labels(arguments.test, len(samples), arguments.labels))
-
-
-def _figures(quantized: Quantized, test: TestData, q: np.ndarray) -> dict[str, float]:
+def _figures(quantized: Quantized, test: Samples, q: np.ndarray) -> dict[str, float]:
     """Return accuracy (with labels), agreement of the largest output, and SQNR in dB."""
     network = quantized.network
     if len(network.outputs) != 1:
         return {}
     real = network.dequantize_output(network.run(q))
-    expected = run(quantized.graph, test.samples)
+    expected = run(quantized.graph, test.values)
     assert isinstance(real, np.ndarray)
     assert isinstance(expected, np.ndarray)
     flat, wanted = real.reshape(len(real), -1), expected.reshape(len(expected), -1)
@@ -119,6 +93,7 @@ def _print_summary(
     folder: Path,
     figures: dict[str, float],
     check: Verification | None,
+    notices: tuple[str, ...],
 ) -> None:
     sizes = read_metadata(folder)["sizes"]
     if arguments.json:
@@ -130,6 +105,7 @@ def _print_summary(
             "figures": figures,
             "sizes": sizes,
             "verification": verification,
+            "notices": list(notices),
         }
         console.print_json(json.dumps(found))
         return
@@ -148,4 +124,6 @@ def _print_summary(
         f"flash (parameters): {sizes['parameters']} bytes, RAM (arena): {sizes['arena']} bytes",
         highlight=False,
     )
+    for notice in notices:
+        console.print(f"note: {notice}", highlight=False, soft_wrap=True)
     console.print(f"folder: {folder}", highlight=False, soft_wrap=True)

@@ -9,10 +9,12 @@ import numpy as np
 from aidge_quant._version import __version__
 from aidge_quant.commands.data import sha256
 from aidge_quant.dtypes import dtype
+from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import GraphView
 from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.onnx_io import load_onnx
+from aidge_quant.ops import Softmax
 from aidge_quant.ptq import Clipping, auto_assign_node_precision, quantize_network
 
 
@@ -45,10 +47,13 @@ class Quantized:
     graph : GraphView
         The float network, as read.
     network : IntegerNetwork
+    notices : tuple of str
+        What the user should know about the network.
     """
 
     graph: GraphView
     network: IntegerNetwork
+    notices: tuple[str, ...]
 
 
 def quantize_model(
@@ -80,6 +85,12 @@ def quantize_model(
     """
     report("reading the model")
     graph = load_onnx(model, input_shapes=input_shapes)
+    if len(graph.inputs) != 1:
+        names = ", ".join(node.name for node in graph.inputs)
+        raise UnsupportedError(
+            f"{model} has {len(graph.inputs)} inputs ({names}), the command line takes one; "
+            "quantize it from Python, where samples are dictionaries by input name"
+        )
     report("quantizing")
     quantized = graph.clone()
     auto_assign_node_precision(quantized, dtype.int8, dtype.int8, dtype.int32)
@@ -104,4 +115,11 @@ def quantize_model(
         "calibration_sha256": sha256(calibration_file),
         "calibration_samples": str(len(samples)),
     }
-    return Quantized(graph, replace(network, name=name, metadata=metadata))
+    notices = tuple(
+        f"the final {output.port.node.name} (Softmax) is left out: {output.name} holds its logits"
+        for output in graph.outputs
+        if isinstance(output.port.node.operator, Softmax)
+    )
+    if notices:
+        metadata["notices"] = "; ".join(notices)
+    return Quantized(graph, replace(network, name=name, metadata=metadata), notices)

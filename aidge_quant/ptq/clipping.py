@@ -132,9 +132,14 @@ def _power_loss(power: int) -> Loss:
 
 
 def _divergence(histogram: np.ndarray, c: float, levels: int) -> float:
-    """Return the divergence of the clipped histogram from its quantization."""
-    kept = max(int(np.floor(c * BINS + 0.5)), 1)
+    """Return the divergence of the clipped histogram from its quantization.
+
+    Bin 0 is left out: zero has a level of its own whatever the clipping, and behind a ReLU its
+    count would outweigh everything else.
+    """
+    kept = max(int(np.floor(c * BINS + 0.5)), 2)
     reference = histogram[:kept].astype(np.float64)
+    reference[0] = 0
     present = reference > 0
     # Levels 0 to Q; level 0 owns half an interval, as rounding does it.
     owner = np.floor((np.arange(kept) + 0.5) * (levels / kept) + 0.5).astype(np.int64)

@@ -1,10 +1,11 @@
 """The whole post-training quantization: the list of its steps."""
 
 from collections.abc import Mapping
+from numbers import Real
 
 import numpy as np
 
-from aidge_quant.errors import DataError
+from aidge_quant.errors import DataError, DtypeError
 from aidge_quant.graph import Annotation, GraphView
 from aidge_quant.ops import Quantizer
 from aidge_quant.ops.quantization import HALF_UP
@@ -129,6 +130,9 @@ def _input_ranges(
     network: GraphView, batches: CalibrationBatches, given: InputRange | None
 ) -> dict[str, float]:
     """Return the range of every input: as given, else 1, else as measured."""
+    names = [node.name for node in network.inputs]
+    if isinstance(given, Mapping) and not set(given) <= set(names):
+        raise DataError(f"input_range names {sorted(given)}, expected inputs among {names}")
     ranges = {}
     for node in network.inputs:
         value = given.get(node.name) if isinstance(given, Mapping) else given
@@ -137,6 +141,10 @@ def _input_ranges(
             value = max(largest, 1.0)
             if value > 1:
                 logger.info("input %s reaches %g, which becomes its range", node.name, value)
+        elif isinstance(value, bool) or not isinstance(value, Real):
+            raise DtypeError(
+                f"input_range of {node.name}: expected a number, got {type(value).__name__}"
+            )
         elif not (np.isfinite(value) and value > 0):
             raise DataError(f"input_range of {node.name}: expected a positive number, got {value}")
         ranges[node.name] = float(value)

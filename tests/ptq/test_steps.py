@@ -496,3 +496,11 @@ def test_folding_a_producer_of_two_quantizers_gives_each_its_own():
     before = run(graph, x)
     fold_producer_quantizers(graph)
     assert np.array_equal(run(graph, x), before)
+
+
+def test_divergence_ignores_the_exact_zeros_behind_a_relu():
+    histogram = np.maximum(1000 - np.arange(BINS) // 4, 1)
+    spiked = histogram.copy()
+    spiked[0] = 10 * histogram.sum()
+    for c in (0.25, 0.5, 0.99):
+        assert _divergence(spiked, c, 127) == _divergence(histogram, c, 127)

@@ -140,16 +140,21 @@ def storage_type(clip: tuple[int, int]) -> dtype:
 def stored_zero_point(lower: int, upper: int, element_type: dtype) -> int:
     """Return 0 where the bounds fit the type, else the zero point that puts ``lower`` at its least.
 
+    Where 0.0 itself lies outside the bounds, the nearest zero point of the type that stores them.
+
     Raises
     ------
     OverflowProofError
-        If 0 itself lies so far outside the bounds that no zero point of the type exists.
+        If there is none.
     """
     if lower >= element_type.min and upper <= element_type.max:
         return 0
-    zero_point = element_type.min - lower
-    if not element_type.min <= zero_point <= element_type.max:
-        raise OverflowProofError(f"no {element_type.value} zero point stores {lower} to {upper}")
+    zero_point = max(element_type.min, min(element_type.max, element_type.min - lower))
+    if lower + zero_point < element_type.min or upper + zero_point > element_type.max:
+        raise OverflowProofError(
+            f"no {element_type.value} zero point stores {lower} to {upper}; use a clip that "
+            "contains 0 or more bits"
+        )
     return zero_point
 
 

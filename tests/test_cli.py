@@ -1,0 +1,179 @@
+"""The command line: what it says, its exit status, and what it leaves behind."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import shared_data
+from onnx import TensorProto, helper, save
+
+from aidge_quant.cli import main
+
+DIGITS = shared_data.CHECKOUT / "export_examples" / "digits"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a file with calibration and test samples that have different labels."""
+    with np.load(DIGITS / "digits.npz") as arrays:
+        images = next(arrays[name] for name in arrays.files if arrays[name].ndim == 4)
+    images = images[:40].astype(np.float32) / 16
+    path = tmp_path / "data.npz"
+    labels = np.arange(20)
+    np.savez(path, x_calib=images[:20], y_calib=labels, x_test=images[20:], y_test=labels + 1)
+    return path
+
+
+def export(data, out, *options, model=DIGITS / "digits.onnx", name="digits"):
+    return main(
+        ["export", str(model), "--calibration", str(data), "-o", str(out), "--name", name, *options]
+    )
+
+
+def figures(capsys):
+    return json.loads(capsys.readouterr().out)["figures"]
+
+
+def test_export_writes_a_folder_that_is_verified(data, tmp_path, capsys):
+    assert export(data, tmp_path / "out", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verification"] == {"identical": 20, "total": 20}
+    assert (tmp_path / "out" / "include" / "digits.h").is_file()
+
+
+def test_labels_are_those_of_the_samples(data, tmp_path, capsys):
+    with np.load(data) as arrays:
+        import aidge_quant as aq
+
+        graph = aq.load_onnx(DIGITS / "digits.onnx")
+        best = {key: aq.run(graph, arrays[key]).argmax(1) for key in ("x_calib", "x_test")}
+        expected = (best["x_test"] == arrays["y_test"]).mean()
+        first = (best["x_calib"] == arrays["y_calib"])[:8].mean()
+    assert export(data, tmp_path / "a", "--test", str(data), "--json", "--no-verify") == 0
+    assert figures(capsys)["float_accuracy"] == pytest.approx(expected)
+    assert export(data, tmp_path / "b", "--samples", "8", "--json", "--no-verify") == 0
+    assert figures(capsys)["float_accuracy"] == pytest.approx(first)
+
+
+def test_a_model_with_a_softmax_is_exported_with_a_note(data, tmp_path, capsys):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 10])
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [10, 64], np.linspace(-1, 1, 640))
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["g"], transB=1),
+        helper.make_node("Softmax", ["g"], ["y"], name="probabilities"),
+    ]
+    graph = helper.make_graph(nodes, "net", [x], [y], [weight])
+    model = tmp_path / "softmax.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), model)
+    assert export(data, tmp_path / "out", "--no-verify", model=model) == 0
+    assert "probabilities (Softmax) is left out" in capsys.readouterr().out
+    assert "left out" in (tmp_path / "out" / "metadata.json").read_text()
+
+
+BAD_FILES = {
+    "missing": (None, "no such file"),
+    "text": (b"not an archive", "not an .npy or .npz"),
+    "empty": (b"", "not an .npy or .npz"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_bad_calibration_file_is_refused(kind, tmp_path, capsys):
+    content, message = BAD_FILES[kind]
+    path = tmp_path / "data.npz"
+    if content is not None:
+        path.write_bytes(content)
+    refused(path, tmp_path, capsys, message)
+
+
+BAD_ARRAYS = {
+    "number": (np.float32(3), "has shape"),
+    "empty": (np.zeros((0, 1, 8, 8), np.float32), "expected samples"),
+    "shape": (np.zeros((4, 1, 7, 8), np.float32), "expected ('batch', 1, 8, 8)"),
+    "nan": (np.full((4, 1, 8, 8), np.nan, np.float32), "NaN"),
+    "text": (np.full((4, 1, 8, 8), "a"), "expected numbers"),
+    "complex": (np.zeros((4, 1, 8, 8), complex), "expected numbers"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_bad_calibration_samples_are_refused(kind, tmp_path, capsys):
+    array, message = BAD_ARRAYS[kind]
+    path = tmp_path / "data.npz"
+    np.savez(path, x=array)
+    refused(path, tmp_path, capsys, message)
+
+
+def test_unknown_arrays_are_named(tmp_path, capsys):
+    path = tmp_path / "data.npz"
+    np.savez(path, one=np.zeros((2, 2)), two=np.zeros((2, 2)))
+    refused(path, tmp_path, capsys, "holds ['one', 'two']")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n" * 9, b"hello"])
+def test_a_bad_model_is_refused(content, data, tmp_path, capsys):
+    model = tmp_path / "model.onnx"
+    if content is not None:
+        model.write_bytes(content)
+    refused(data, tmp_path, capsys, "model.onnx", model=model)
+
+
+def test_a_cut_model_is_refused(data, tmp_path, capsys):
+    whole = (DIGITS / "digits.onnx").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
+    refused(data, tmp_path, capsys, "cut.onnx", model=tmp_path / "cut.onnx")
+
+
+@pytest.mark.parametrize("name", ["2fast", "int", "a b", "", "naïve"])
+def test_a_bad_name_is_refused(name, data, tmp_path, capsys):
+    refused(data, tmp_path, capsys, "identifier", name=name)
+
+
+def test_a_folder_in_the_way_is_kept(data, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").write_text("mine")
+    assert export(data, tmp_path / "out") == 2
+    assert "exists" in capsys.readouterr().err
+    assert export(data, tmp_path / "out", "--overwrite") == 2
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["precious"]
+
+
+def test_an_unsupported_model_is_refused_with_every_node(data, tmp_path, capsys):
+    model = shared_data.shared_path("data", "odd", "silero_vad_16k_op15.onnx")
+    refused(data, tmp_path, capsys, "17 problems", model=model)
+
+
+@pytest.mark.parametrize("options", [["--samples", "0"], ["--samples", "x"], ["--input-dim", "a"]])
+def test_bad_options_are_refused_by_the_parser(options, data, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        export(data, tmp_path / "out", *options)
+    assert caught.value.code == 2
+    assert "_positive" not in capsys.readouterr().err
+
+
+def test_inspect_lists_the_nodes(capsys):
+    assert main(["inspect", str(DIGITS / "digits.onnx"), "--json"]) == 0
+    nodes = json.loads(capsys.readouterr().out)["nodes"]
+    assert {"conv1", "add4", "fc"} <= {row["node"] for row in nodes}
+    assert all(row["status"] == "supported" for row in nodes)
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith("aidge-quant 0.")
+
+
+def refused(data, folder, capsys, message, **options):
+    """Expect status 2, one message, and nothing left behind."""
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    before = sorted(folder.iterdir())
+    assert export(data, folder / "out", **options) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+    assert sorted(folder.iterdir()) == before
