@@ -129,7 +129,7 @@ def test_a_cut_model_is_refused(data, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["2fast", "int", "a b", "", "naïve"])
 def test_a_bad_name_is_refused(name, data, tmp_path, capsys):
-    refused(data, tmp_path, capsys, "identifier", name=name)
+    refused(data, tmp_path, capsys, f"export name {name!r}", name=name)
 
 
 def test_a_folder_in_the_way_is_kept(data, tmp_path, capsys):
