@@ -141,6 +141,12 @@ def test_a_folder_in_the_way_is_kept(data, tmp_path, capsys):
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["precious"]
 
 
+def test_a_missing_compiler_is_found_before_the_work(data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("CC", "/nonexistent/cc")
+    refused(data, tmp_path, capsys, "/nonexistent/cc")
+    assert export(data, tmp_path / "out", "--no-verify") == 0
+
+
 def test_an_unsupported_model_is_refused_with_every_node(data, tmp_path, capsys):
     model = shared_data.shared_path("data", "odd", "silero_vad_16k_op15.onnx")
     refused(data, tmp_path, capsys, "17 problems", model=model)

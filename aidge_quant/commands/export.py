@@ -12,6 +12,7 @@ from aidge_quant.commands.progress import Steps
 from aidge_quant.commands.quantize import Quantized, Settings, quantize_model
 from aidge_quant.executor import run
 from aidge_quant.export import Verification, check_export, export_c, read_metadata, verify_c
+from aidge_quant.export.build import find_compiler
 
 #: How many samples the exported self-test carries.
 SELF_TEST_SAMPLES = 8
@@ -20,6 +21,8 @@ SELF_TEST_SAMPLES = 8
 def export_command(arguments: Namespace, console: Console) -> int:
     """Carry out ``aidge-quant export`` and return the exit status: 0, or 1 if C differs."""
     check_export(arguments.output, name=arguments.name, overwrite=arguments.overwrite)
+    if arguments.verify:
+        find_compiler(None)  # before the work: without one, --no-verify is the way
     own = arguments.labels if arguments.test is None else None
     samples = load_samples(arguments.calibration, CALIBRATION_KEYS, arguments.key, own)
     samples = test = samples.first(arguments.samples)
