@@ -22,3 +22,6 @@ class Annotation:
     SCALE = "quantization.ptq.scale"
     #: True on the multiplication that turns the network's output into real values.
     IS_DEQUANTIZER = "quantization.ptq.isDequantizer"
+    #: float array (channels,): what equalization divided the node's output channels by, along axis
+    #: 1; real value on the original network = value * factor.
+    CHANNEL_FACTORS = "quantization.ptq.channelFactors"

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from aidge_quant.executor import infer_shapes
-from aidge_quant.graph import GraphView, Node
+from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.ops import FC, Flatten, Pad, Reshape, Trait
 from aidge_quant.ptq.channels import (
     input_rows,
@@ -48,12 +48,16 @@ def cross_layer_equalization(network: GraphView, target_delta: float = 0.01) -> 
     channel that is zero on either side stays as it is and does not count for the stop. The
     published page restricts the pass to networks of a single branch; like the system measured, this
     one handles branches too.
+
+    Annotation.CHANNEL_FACTORS on W1 and on the nodes between the two holds the product of all s.
     """
     if not target_delta > 0:
         raise ValueError(f"target_delta: expected a positive number, got {target_delta}")
     pairs = equalization_pairs(network)
+    shapes = infer_shapes(network)
+    chains = [(pair, _between(network, shapes, *pair)) for pair in pairs]
     for sweep in range(1, MAX_SWEEPS + 1):
-        delta = max((_equalize(first, second) for first, second in pairs), default=0.0)
+        delta = max((_equalize(*pair, chain) for pair, chain in chains), default=0.0)
         if delta < target_delta:
             logger.debug("equalization: %d pairs, %d sweeps", len(pairs), sweep)
             return
@@ -111,7 +115,27 @@ def _keeps_channels(node: Node, shapes: Shapes) -> bool:
     return has_trait(node, Trait.HOMOGENEOUS) and has_trait(node, Trait.KEEPS_CHANNELS)
 
 
-def _equalize(first: Node, second: Node) -> float:
+def _between(
+    network: GraphView, shapes: Shapes, first: Node, second: Node
+) -> list[tuple[Node, int]]:
+    """Return ``first`` and the nodes before ``second``, with the sizes of their axis 1."""
+    chain = []
+    node: Node | None = first
+    while node is not None and node is not second:
+        chain.append((node, shapes[node][0][1]))
+        node = network.sole_consumer(node)
+    return chain
+
+
+def _note_factors(chain: list[tuple[Node, int]], s: np.ndarray) -> None:
+    """Multiply the factors noted on every node of the chain by ``s``, one a channel."""
+    for node, size in chain:
+        before = node.annotations.get(Annotation.CHANNEL_FACTORS, np.ones(size))
+        repeated = np.repeat(s.astype(np.float64), size // s.size)  # Flatten: channels to blocks
+        node.annotations[Annotation.CHANNEL_FACTORS] = before * repeated
+
+
+def _equalize(first: Node, second: Node, chain: list[tuple[Node, int]]) -> float:
     """Equalize one pair and return max|r1 - r2| as found before."""
     w1, w2 = (node.input(1).node for node in (first, second))
     v1, v2 = w1.operator.value, w2.operator.value
@@ -127,6 +151,7 @@ def _equalize(first: Node, second: Node) -> float:
         _set(bias, bias.operator.value / s)
     repeated = np.repeat(s, input_rows(second, v2).shape[0] // channels)
     _set(w2, scale_input_channels(second, v2, repeated))
+    _note_factors(chain, s)
     return float(np.abs(r1 - r2)[alive].max(initial=0.0))
 
 
