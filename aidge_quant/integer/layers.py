@@ -10,7 +10,7 @@ Layers with arithmetic read int8 or int16, all inputs of one type, and write int
 the others write the type that they read.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -57,10 +57,6 @@ class Layer:
 class Affine(Layer):
     """Base of the layers with weights.
 
-    With a residual, the layer reads a second tensor of the output's shape, int8 or int16, and adds
-    ``residual_multiplier[o] * residual[y, x, o]`` to the accumulator before the requantization: an
-    Add without a rounding of its own.
-
     Attributes
     ----------
     weight : int8 or int16 array
@@ -69,19 +65,14 @@ class Affine(Layer):
         int4, int8 or int16.
     bias : int32 array (out channels,)
         In accumulator units; holds the rounding constants, the output's zero point (see
-        ``Requantization.offset``), ``-zero_point_in * sum(weight)`` and ``-zero_point_residual *
-        residual_multiplier``.
+        ``Requantization.offset``) and ``-zero_point_in * sum(weight)``.
     requantization : Requantization
-    residual_multiplier : int32 array (1,) or (out channels,), or None
-        Factor of the residual, ``inputs[1]``; none is 0, negative ones subtract. None where there
-        is no residual and one input only.
     """
 
     weight: np.ndarray
     weight_dtype: dtype
     bias: np.ndarray
     requantization: Requantization
-    residual_multiplier: np.ndarray | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ class Requantization:
     Multiplier form, half up, in int64: ``t = (acc * m + (1 << (n - 1))) >> n``; half even likewise
     with ties to even. m is in [2**30, 2**31), n in 1 to 62, held in ``multiplier`` and ``shift``.
 
-    Then ``y = clip(t + offset, lower, upper)`` and, where there are caps, ``y = min(y, caps[c])``.
+    Then ``y = clip(t + offset, lower, upper)``.
 
     Attributes
     ----------
@@ -39,9 +39,6 @@ class Requantization:
     lower, upper : int
         Clip bounds, within the output's type. They carry ReLU and ReLU6.
     rounding : {"half_up", "half_even"}
-    caps : int32 array (channels,), or None
-        Upper bounds of the channels, each ``lower`` to ``upper``: a ReLU6 behind equalized channels.
-        In layers with weights only.
     """
 
     shift: np.ndarray
@@ -50,7 +47,6 @@ class Requantization:
     lower: int
     upper: int
     rounding: str = HALF_UP
-    caps: np.ndarray | None = None
 
     @property
     def per_channel(self) -> bool:
