@@ -70,8 +70,8 @@ def rows(example, capsys, folder, model, *words):
 
 def refusal(example, folder, model, *words):
     """Return what the example says when it gives up."""
+    fixed = ("--images", folder, "--model", f"colours={model}", "--calibration-count", 4)
     with pytest.raises(SystemExit) as refused:
-        fixed = ("--images", folder, "--model", f"colours={model}", "--calibration-count", 4)
         example["main"]([str(word) for word in (*fixed, *words)])
     return str(refused.value)
 
