@@ -51,6 +51,7 @@ from aidge_quant.ptq import (
     quantize_network,
     quantize_normalized_network,
 )
+from aidge_quant.report import Analysis, analyze
 from aidge_quant.tensor import Tensor
 
 __all__ = [
@@ -89,6 +90,9 @@ __all__ = [
     "load_network",
     "lower",
     "verify_c",
+    # where it loses precision
+    "Analysis",
+    "analyze",
     # errors
     "AidgeQuantError",
     "DataError",

@@ -98,3 +98,28 @@ def test_function_is_documented(name):
     text = inspect.getdoc(getattr(ptq, name))
     assert text
     assert "Parameters\n" in text
+
+
+#: Functions of ours: positional parameters, then keyword-only ones with defaults.
+OURS = {
+    "analyze": (
+        {"graph": REQUIRED, "quantized": REQUIRED, "samples": REQUIRED},
+        {"calibration": None, "batch_size": 64},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_functions_have_their_parameters(name):
+    function = getattr(aidge_quant, name)
+    parameters = inspect.signature(function).parameters.values()
+    positional = {p.name: p.default for p in parameters if p.kind is not p.KEYWORD_ONLY}
+    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert (positional, keywords) == OURS[name]
+    assert "Parameters\n" in (inspect.getdoc(function) or "")
+
+
+def test_an_analysis_has_its_fields():
+    found = list(inspect.signature(aidge_quant.Analysis).parameters)
+    assert found == ["network", "samples", "rows", "outputs", "warnings"]
+    assert {"sqnr_db", "agreement", "to_dict"} <= set(dir(aidge_quant.Analysis))
