@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from aidge_quant._version import __version__
+from aidge_quant.commands.analyze import analyze_command
 from aidge_quant.commands.export import export_command
 from aidge_quant.commands.inspect import inspect_command
 from aidge_quant.errors import AidgeQuantError
@@ -40,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"aidge-quant {__version__}")
     commands = parser.add_subparsers(title="commands", required=True)
     _add_export(commands)
+    _add_analyze(commands)
     _add_inspect(commands)
     return parser
 
@@ -51,24 +53,44 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         description="Quantize MODEL on calibration data, write it as C, compile it and compare.",
     )
     _add_common(parser)
+    _add_quantization(parser)
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to create")
+    parser.add_argument("--name", required=True, help="prefix of every C identifier")
+    parser.add_argument("--labels", help="name of the label array in the .npz")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    parser.add_argument(
+        "--verify",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compile and compare with Python",
+    )
+    parser.set_defaults(command=export_command)
+
+
+def _add_analyze(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser(
+        "analyze",
+        help="show what each layer loses, and what helps",
+        description="Quantize MODEL as export does, and compare every layer with the float model.",
+    )
+    _add_common(parser)
+    _add_quantization(parser)
+    parser.set_defaults(command=analyze_command)
+
+
+def _add_quantization(parser: argparse.ArgumentParser) -> None:
+    """Add what decides the integer network, and the samples to compare on."""
     parser.add_argument(
         "--calibration",
         required=True,
         metavar="DATA",
         help=".npz or .npy with samples as the float network is fed with them, batch first",
     )
-    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to create")
-    parser.add_argument("--name", required=True, help="prefix of every C identifier")
     parser.add_argument("--key", help="name of the calibration array in the .npz")
     parser.add_argument("--samples", type=_positive, help="calibrate on the first N samples")
     parser.add_argument("--test", metavar="DATA", help="samples to compare on, with labels if any")
     parser.add_argument("--test-key", help="name of the test array in the .npz")
-    parser.add_argument("--labels", help="name of the label array in the .npz")
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
     switch = argparse.BooleanOptionalAction
-    parser.add_argument(
-        "--verify", action=switch, default=True, help="compile and compare with Python"
-    )
     parser.add_argument(
         "--single-shift", action=switch, default=True, help="end every layer in one rounding shift"
     )
@@ -85,7 +107,6 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--input-range", type=float, help="largest magnitude at the input (default: measured)"
     )
-    parser.set_defaults(command=export_command)
 
 
 def _add_inspect(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

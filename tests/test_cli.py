@@ -1,5 +1,6 @@
 """The command line: what it says, its exit status, and what it leaves behind."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,6 +10,8 @@ import shared_data
 from onnx import TensorProto, helper, save
 
 from aidge_quant.cli import main
+from aidge_quant.commands.analyze import quantized_graph
+from aidge_quant.commands.quantize import Settings, quantize_model
 
 DIGITS = shared_data.CHECKOUT / "export_examples" / "digits"
 
@@ -158,6 +161,72 @@ def test_bad_options_are_refused_by_the_parser(options, data, tmp_path, capsys):
         export(data, tmp_path / "out", *options)
     assert caught.value.code == 2
     assert "_positive" not in capsys.readouterr().err
+
+
+def analyzed(capsys, *options, model=DIGITS / "digits.onnx", data):
+    status = main(["analyze", str(model), "--calibration", str(data), *options])
+    return status, capsys.readouterr()
+
+
+def test_analyze_prints_a_table_with_warnings(data, capsys):
+    status, said = analyzed(capsys, data=data)
+    assert status == 0
+    assert said.out.startswith("network digits: 20 samples; ")
+    assert "accumulated dB" in said.out
+    assert "warning: the calibration set has 20 samples" in said.out
+
+
+def test_analyze_compares_on_the_test_samples(data, capsys):
+    status, said = analyzed(capsys, "--test", str(data), "--samples", "8", "--json", data=data)
+    found = json.loads(said.out)
+    assert status == 0
+    assert "has 8 samples" in found["warnings"][0]
+    levels = [row["alone_db"] for row in found["rows"]]
+    assert levels == sorted(levels)
+    assert {"conv1", "add4", "fc"} <= {row["layer"] for row in found["rows"]}
+    with np.load(data) as arrays:
+        import aidge_quant as aq
+
+        graph = aq.load_onnx(DIGITS / "digits.onnx")
+        copy = quantized_graph(graph, arrays["x_calib"][:8], Settings())
+        expected = aq.analyze(graph, copy, arrays["x_test"])
+    assert found["rows"] == expected.to_dict()["rows"]
+
+
+OPTIONS = [
+    {},
+    {"channel_wise": True, "clipping": "mse"},
+    {"single_shift": False, "equalize": False},
+    {"optimize_signs": True, "input_range": 2.0},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_analyze_looks_at_the_network_that_export_writes(options, data):
+    import aidge_quant as aq
+
+    settings = Settings(**options)
+    with np.load(data) as arrays:
+        images = arrays["x_calib"]
+    model = DIGITS / "digits.onnx"
+    made = quantize_model(model, images, settings, name="digits", calibration_file=data)
+    graph = quantized_graph(made.graph, images, settings)
+    assert aq.lower(graph).digest == dataclasses.replace(made.network, name=graph.name).digest
+
+
+def test_analyze_takes_the_options_of_export(data, capsys):
+    plain, signs = (
+        json.loads(analyzed(capsys, "--json", *more, data=data)[1].out)["sqnr_db"]
+        for more in ((), ("--optimize-signs",))
+    )
+    assert signs > plain
+
+
+def test_analyze_refuses_what_it_cannot_read(data, tmp_path, capsys):
+    status, said = analyzed(capsys, data=tmp_path / "missing.npz")
+    assert (status, "no such file" in said.err) == (2, True)
+    status, said = analyzed(capsys, data=data, model=tmp_path / "missing.onnx")
+    assert (status, "missing.onnx" in said.err) == (2, True)
 
 
 def test_inspect_lists_the_nodes(capsys):
