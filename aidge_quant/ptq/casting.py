@@ -62,7 +62,10 @@ def cast_quantized_network(network: GraphView, single_shift: bool, dequantize: b
         if node.operator.clip[0] >= 0:
             element_type = UNSIGNED[element_type]
         node.operator = dataclasses.replace(
-            node.operator, element_type=element_type, shift=shifts.get(node)
+            node.operator,
+            scale=node.operator.scale if node in shifts else _fixed_point(node),
+            element_type=element_type,
+            shift=shifts.get(node),
         )
         constant = coefficient(node)
         if constant is not None:
@@ -87,6 +90,20 @@ def is_input_quantizer(node: Node) -> bool:
 
 def _is_integer_input(quantizer: Node) -> bool:
     return not (is_function(driver(quantizer)) or is_input_quantizer(quantizer))
+
+
+def _fixed_point(node: Node) -> float | np.ndarray:
+    """Return the scale as the integer network has it: 31 bits, 2**-32 or more.
+
+    Scales of network inputs and behind functions of real values multiply real values and stay.
+    """
+    scale = np.asarray(node.operator.scale, np.float64)
+    if not _is_integer_input(node):
+        return node.operator.scale
+    mantissa, exponent = np.frexp(scale)
+    rounded = np.ldexp(np.floor(mantissa * 2.0**31 + 0.5), exponent - 31)
+    rounded = np.maximum(rounded, 2.0**-32)
+    return rounded if rounded.ndim else float(rounded)
 
 
 def _shift(node: Node) -> np.ndarray:

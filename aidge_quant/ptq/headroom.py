@@ -13,7 +13,7 @@ ACCUMULATOR_LIMIT = 2.0**30
 OUTPUT_LIMIT = 2.0**29
 
 
-def keep_headroom(quantizer: Node, largest_input: int, top: int) -> None:
+def keep_headroom(quantizer: Node, largest_input: int, top: float) -> None:
     """Divide, in place, weight and bias scale by the factor that keeps the accumulator in int32.
 
     Parameters
@@ -22,8 +22,8 @@ def keep_headroom(quantizer: Node, largest_input: int, top: int) -> None:
         The quantizer behind an affine node; its scales are those of integers, not yet rounded.
     largest_input : int
         Largest magnitude of the integers that the node reads.
-    top : int
-        Largest integer of the quantizer's output.
+    top : float
+        The integer that stands for 1.0 behind the quantizer; 0 where it passes the accumulator on.
 
     Notes
     -----

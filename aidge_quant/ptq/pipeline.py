@@ -20,7 +20,7 @@ from aidge_quant.ptq.equalization import cross_layer_equalization
 from aidge_quant.ptq.flow import logger, precision
 from aidge_quant.ptq.folding import fold_producer_quantizers
 from aidge_quant.ptq.parameters import normalize_parameters
-from aidge_quant.ptq.precision import complete_precision
+from aidge_quant.ptq.precision import agree_on_precision, complete_precision
 from aidge_quant.ptq.prepare import prepare_network
 from aidge_quant.ptq.quantization import quantize_normalized_network
 from aidge_quant.ptq.ranges import compute_ranges
@@ -71,7 +71,8 @@ def quantize_network(
     fold_graph : bool
         Whether parameters become constants.
     fake_quantize : bool
-        Keep floats that hold the integers.
+        Keep floats that hold the integers; average pools then keep the fraction of their means,
+        which the integer network rounds.
     dequantize : bool
         Let the network return real values on the scale of the float network.
     verbose : bool
@@ -90,7 +91,8 @@ def quantize_network(
     GraphError
         If no node has a precision.
     DataError, ShapeError, DtypeError
-        If the calibration set is empty, holds NaN, or does not fit the network.
+        If the calibration set is empty, holds NaN or nothing but zeros, or does not fit the
+        network.
 
     Notes
     -----
@@ -100,12 +102,14 @@ def quantize_network(
     quantized = network.clone()
     require_supported(quantized)
     batches = calibration_batches(quantized, calibration_set)
+    _require_signal(batches)
     prepare_network(quantized)
     complete_precision(quantized)
     measured = _input_ranges(quantized, batches, input_range)
     if equalize:
         cross_layer_equalization(quantized)
     insert_scaling_nodes(quantized, channel_wise)
+    agree_on_precision(quantized)
     normalize_parameters(quantized, channel_wise)
     ranges = compute_ranges(quantized, batches, True)
     ranges = adjust_ranges(clipping_mode, ranges, quantized, batches, verbose)
@@ -124,6 +128,14 @@ def quantize_network(
         fold_producer_quantizers(quantized)
     quantized.check()
     network.become(quantized)
+
+
+def _require_signal(batches: CalibrationBatches) -> None:
+    if not any(np.any(array) for batch in batches for array in batch.values()):
+        raise DataError(
+            "calibration set: all values are 0, which says nothing of the ranges; expected samples "
+            "such as the network is to see"
+        )
 
 
 def _input_ranges(

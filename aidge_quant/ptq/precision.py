@@ -5,7 +5,16 @@ from collections import Counter
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DtypeError, GraphError
 from aidge_quant.graph import Annotation, GraphView, Node
-from aidge_quant.ptq.flow import is_affine, is_merging, is_plain_producer
+from aidge_quant.ptq.flow import (
+    data_slots,
+    is_affine,
+    is_merging,
+    is_plain_producer,
+    is_product,
+    logger,
+    merged_groups,
+    source,
+)
 
 
 def auto_assign_node_precision(
@@ -22,7 +31,8 @@ def auto_assign_node_precision(
     ----------
     graphview : GraphView
     act_precision, weight_precision, bias_precision : dtype
-        Usually ``int8``, ``int8``, ``int32``. ``int4`` and ``int16`` are handled too.
+        Usually ``int8``, ``int8``, ``int32``. Activations and weights may be ``int4`` or ``int16``
+        too, biases are ``int32``.
 
     Raises
     ------
@@ -33,6 +43,12 @@ def auto_assign_node_precision(
     -----
     Only annotations are written (``quantization.ptq.precision`` and
     ``quantization.ptq.accumulationprecision``). Call it before ``quantize_network``.
+
+    Mixed precision: annotate a node before or after this call, ``node.annotations[
+    Annotation.PRECISION] = dtype.int16``. On an input, an affine or a merging node, a product or a
+    function it is the type of what the node writes; a ReLU, pool or move behind it writes the same
+    type, whatever its own annotation. On the producer of a weight it is the type of the weight.
+    ``int32`` on an affine node whose results the network returns keeps its accumulator.
     """
     for value in (act_precision, weight_precision, bias_precision):
         if not isinstance(value, dtype):
@@ -82,6 +98,39 @@ def complete_precision(network: GraphView) -> None:
     weight = weights.most_common(1)[0][0] if weights else activation
     bias = accumulators.most_common(1)[0][0] if accumulators else dtype.int32
     auto_assign_node_precision(network, activation, weight, bias)
+
+
+def agree_on_precision(network: GraphView) -> None:
+    """Give, in place, all operands of an Add, Sub, Concat or product the widest of their types.
+
+    The integer layers that join activations read one type, so a type annotated to one operand
+    counts for the others. Each change is logged.
+
+    Parameters
+    ----------
+    network : GraphView
+        With scaling nodes (``insert_scaling_nodes``).
+    """
+    groups = merged_groups(network)
+    for node in network.topological():
+        if is_product(node):
+            groups.append([source(node.input(slot)) for slot in data_slots(node)])
+    changed = True
+    while changed:  # a tensor may be in several groups; types only grow
+        changed = False
+        for group in groups:
+            types = [node.annotations.get(Annotation.PRECISION) for node in group]
+            widest = max((t for t in types if t is not None), key=lambda t: t.bits, default=None)
+            for node, found in zip(group, types, strict=True):
+                if widest is not None and found is not None and found.bits < widest.bits:
+                    logger.info(
+                        "%s: %s instead of %s, as what it is joined with",
+                        node.name,
+                        widest.value,
+                        found.value,
+                    )
+                    node.annotations[Annotation.PRECISION] = widest
+                    changed = True
 
 
 def _set(node: Node, key: str, value: dtype) -> None:

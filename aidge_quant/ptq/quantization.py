@@ -4,8 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from aidge_quant.dtypes import dtype
-from aidge_quant.errors import GraphError, UnsupportedError
+from aidge_quant.errors import GraphError
 from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.ops import Clip, Pad, Quantizer
 from aidge_quant.ops.quantization import HALF_UP
@@ -17,7 +16,6 @@ from aidge_quant.ptq.flow import (
     is_affine,
     is_function,
     logger,
-    merged_groups,
     parameter_quantizers,
     precision,
     scale_sources,
@@ -25,20 +23,8 @@ from aidge_quant.ptq.flow import (
     unscaled_constants,
 )
 from aidge_quant.ptq.headroom import keep_headroom
+from aidge_quant.ptq.levels import Levels, activation_levels, bias_levels, weight_levels
 from aidge_quant.ptq.parameters import multiplied
-from aidge_quant.ptq.signs import unsigned_quantizers
-
-#: Largest magnitude of a clipped int32 that float32 holds exactly.
-LARGEST_INT32 = 2**31 - 128
-
-
-@dataclasses.dataclass(frozen=True)
-class Levels:
-    """The integers of an activation: ``top`` stands for 1.0 of the normalized value."""
-
-    lower: int
-    upper: int
-    top: int
 
 
 def quantize_normalized_network(
@@ -58,7 +44,7 @@ def quantize_normalized_network(
     optimize_signs : bool
         Use 0 to 2^b - 1 where no negative value is needed: in front of a ReLU or a Clip from 0,
         behind a Sigmoid, and on residual inputs that are never negative. All inputs of a merging
-        node share one choice.
+        node share one choice. 16-bit activations have no zero point and stay signed.
     verbose : bool
         Log the scale and the integers of every quantizer.
 
@@ -67,15 +53,17 @@ def quantize_normalized_network(
     GraphError
         If a node has no precision or an activation was not normalized.
     UnsupportedError
-        If a precision is not handled, or the inputs of a merging node have different ones.
+        If a precision is not handled, or the inputs of a merging node have different ones
+        (``quantize_network`` gives them the widest).
 
     Notes
     -----
-    With Q = 2^(b-1) - 1 of the weight, the input and the output (2^b - 1 where unsigned): weight
-    scale ``Q_w / m``; bias scale ``Q_w Q_in / (m r_in)``; ``X_Scaling = Q_out / (Q_w Q_in) * m r_in
-    / r_out``; Add and residual scales ``Q_out / Q_in`` times what they were. Rounding is floor(x +
-    0.5). Activations and weights are clipped to their type, biases to int32. Annotation.SCALE
-    becomes the real value of one integer unit.
+    With Q of the weight, the input and the output (2^(b-1) - 1; for some activations another, see
+    ``aidge_quant.ptq.levels``): weight scale ``Q_w / m``; bias scale ``Q_w Q_in / (m r_in)``;
+    ``X_Scaling = Q_out / (Q_w Q_in) * m r_in / r_out``; Add and residual scales ``Q_out / Q_in``
+    times what they were. An int32 output keeps its accumulator: the largest of its scales is 1.
+    Rounding is floor(x + 0.5). Activations and weights are clipped to their type, biases to int32.
+    Annotation.SCALE becomes the real value of one integer unit.
     """
     quantizers = activation_quantizers(network)
     sources = [*network.inputs, *quantizers]
@@ -84,8 +72,8 @@ def quantize_normalized_network(
             raise GraphError(
                 f"{node.name}: its activation is not normalized; call normalize_activations first"
             )
-    levels = _levels(network, sources, optimize_signs)
-    weights = {q: _symmetric(_weight(q)) for q in quantizers if is_affine(driver(q))}
+    levels = activation_levels(network, sources, optimize_signs)
+    weights = {q: weight_levels(q) for q in quantizers if is_affine(driver(q))}
     rounding = None if no_quant else HALF_UP
     for node in quantizers:
         origin, factor = driver(node), float(levels[node].top)
@@ -95,8 +83,8 @@ def quantize_normalized_network(
             top = weights[node].top
             _complete(weight, top, None if no_quant else weights[node], rounding)
             if bias is not None:
-                limits = Levels(-LARGEST_INT32, LARGEST_INT32, 0)
-                _complete(bias, top * incoming, None if no_quant else limits, rounding)
+                limits = None if no_quant else bias_levels(bias)
+                _complete(bias, top * incoming, limits, rounding)
             factor /= top
         elif is_function(origin):
             dequantizer = dequantizer_of(origin)
@@ -106,7 +94,11 @@ def quantize_normalized_network(
         _complete(node, factor / incoming, None if no_quant else levels[node], rounding)
         if is_affine(origin):
             found = levels[scale_sources(node)[0]]
-            keep_headroom(node, max(-found.lower, found.upper), levels[node].top)
+            wide = precision(node).bits > 16
+            keep_headroom(node, max(-found.lower, found.upper), 0 if wide else levels[node].top)
+            if wide:
+                top = levels[node].top * _keep_accumulator(node)
+                levels[node] = dataclasses.replace(levels[node], top=top)
     for node in unscaled_constants(network):
         found = levels[source(node.input(0))]
         scaled = divided_constants(node, 1 / found.top)
@@ -140,28 +132,12 @@ def _complete(node: Node, factor: float, levels: Levels | None, rounding: str | 
     node.operator = dataclasses.replace(operator, clip=clip, rounding=rounding)
 
 
-def _weight(quantizer: Node) -> dtype:
-    return precision(parameter_quantizers(driver(quantizer))[0])
+def _keep_accumulator(node: Node) -> float:
+    """Let, in place, the quantizer pass its accumulator on; return what stands for 1.0 then.
 
-
-def _symmetric(element_type: dtype) -> Levels:
-    return Levels(element_type.min, element_type.max, element_type.max)
-
-
-def _levels(network: GraphView, sources: list[Node], optimize_signs: bool) -> dict[Node, Levels]:
-    """Return the integers of every graph input and activation quantizer."""
-    types = {node: precision(node) for node in sources}
-    for group in merged_groups(network):
-        if len({types[node] for node in group}) > 1:
-            found = ", ".join(f"{node.name} {types[node].value}" for node in group)
-            raise UnsupportedError(
-                f"inputs of one merging node have different precisions ({found}); "
-                "give them the same"
-            )
-    unsigned = unsigned_quantizers(network) if optimize_signs else set()
-    return {
-        node: Levels(0, 2 * found.max + 1, 2 * found.max + 1)
-        if node in unsigned
-        else _symmetric(found)
-        for node, found in types.items()
-    }
+    The channel with the coarsest accumulator passes unchanged, the others are rounded to its unit,
+    so that the outputs compare.
+    """
+    peak = float(np.max(node.operator.scale))
+    node.operator = multiplied(node.operator, 1 / peak)
+    return 1 / peak

@@ -2,7 +2,7 @@ import logging
 
 import numpy as np
 import pytest
-from float_networks import NETWORKS, Net, chain, residual, samples
+from float_networks import NETWORKS, Net, chain, depthwise, residual, samples
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import (
@@ -173,6 +173,7 @@ def test_calibration_sets_of_every_form_give_the_same_network():
 BROKEN = {
     "empty": ([], DataError, "at least one sample"),
     "no rows": (np.zeros((0, 2, 6, 6), np.float32), DataError, "at least one sample"),
+    "zeros": (np.zeros((3, 2, 6, 6)), DataError, "all values are 0"),
     "nan": (np.full((1, 2, 6, 6), np.nan), DataError, "NaN"),
     "infinite": (np.full((1, 2, 6, 6), np.inf), DataError, "infinity"),
     "shape": (np.zeros((1, 2, 6, 5)), ShapeError, r"expected \('batch', 2, 6, 6\)"),
@@ -283,8 +284,51 @@ def test_signs_do_not_collapse_a_residual_network():
     graph = residual(seed=11)
     x = samples(graph, 64)
     expected = reference(graph, x)
-    plain = sqnr(expected, real_output(quantized(graph, x), x))
-    assert sqnr(expected, real_output(quantized(graph, x, optimize_signs=True), x)) > plain - 1
+    for form in ({}, {"single_shift": True}):
+        plain = sqnr(expected, real_output(quantized(graph, x, **form), x))
+        signs = quantized(graph, x, optimize_signs=True, **form)
+        assert sqnr(expected, real_output(signs, x)) > plain
+
+
+def test_signs_double_the_resolution_and_keep_weights_and_shifts():
+    graph = depthwise()
+    x = samples(graph)
+    plain = quantized(graph, x, single_shift=True)
+    signs = quantized(graph, x, single_shift=True, optimize_signs=True)
+    for name in ("point1", "depth", "point2", "fc"):
+        weight = f"{name}_w"
+        assert np.array_equal(plain.node(weight).operator.value, signs.node(weight).operator.value)
+    for name in ("point1", "depth"):
+        ratio = [g.node(f"{name}_Scaling").annotations[SCALE] for g in (plain, signs)]
+        assert ratio[0] == pytest.approx(2 * ratio[1])
+
+
+def test_sixteen_bit_activations_stay_signed():
+    graph = chain()
+    auto_assign_node_precision(graph, dtype.int16, dtype.int8, dtype.int32)
+    quantize_network(graph, samples(graph), optimize_signs=True)
+    assert graph.node("conv1_Scaling").operator.clip == (-(2**15), 2**15 - 1)
+
+
+def test_sixteen_bit_activations_hold_twice_what_the_calibration_set_reached():
+    graph = residual()
+    x = samples(graph, 16)
+    auto_assign_node_precision(graph, dtype.int16, dtype.int16, dtype.int32)
+    quantize_network(graph, x / 2)
+    original = residual()
+    unit = graph.inputs[0].annotations[SCALE]
+    found = run(graph, np.floor(x / unit + 0.5)) * source(graph.outputs[0].port).annotations[SCALE]
+    assert sqnr(reference(original, x), found) > 40
+
+
+@pytest.mark.parametrize("channel_wise", [True, False])
+def test_scales_of_the_graph_are_those_of_the_integer_network(channel_wise):
+    graph = residual()
+    q = quantized(graph, samples(graph), channel_wise=channel_wise)
+    for node in q.nodes:
+        if node.annotations.get(Annotation.IS_ACTIVATION_QUANTIZER):
+            mantissa, _ = np.frexp(node.operator.scale)
+            assert np.all(mantissa * 2**31 == np.floor(mantissa * 2**31))
 
 
 def test_four_bit_weights_beside_eight_bit_activations_do_not_collapse():
