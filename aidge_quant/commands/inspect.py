@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +11,7 @@ from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import to_mermaid
 from aidge_quant.onnx_io import load_onnx
 from aidge_quant.ops import Input, Producer
-from aidge_quant.ptq.architecture import UNSUPPORTED, quantizability
+from aidge_quant.ptq.architecture import ReportRow, quantizability
 
 
 def inspect_command(arguments: Namespace, console: Console) -> int:
@@ -20,11 +21,12 @@ def inspect_command(arguments: Namespace, console: Console) -> int:
         console.print(to_mermaid(graph), highlight=False, markup=False, soft_wrap=True)
         return 0
     shapes = infer_shapes(graph)
-    verdicts = {row.node: row for row in quantizability(graph)}
-    rows = []
+    report = quantizability(graph)
+    verdicts = {row.node: row for row in report}
+    rows: list[dict[str, Any]] = []
     for node in graph.topological():
         if not isinstance(node.operator, Input | Producer):
-            verdict = verdicts.get(node.name)
+            verdict = verdicts.pop(node.name, None)
             rows.append(
                 {
                     "node": node.name,
@@ -35,12 +37,12 @@ def inspect_command(arguments: Namespace, console: Console) -> int:
                     "remedy": verdict.remedy if verdict else "",
                 }
             )
-    unsupported = sum(row["status"] == UNSUPPORTED for row in rows)
+    rows += [_made_by_recipes(row) for row in verdicts.values() if row.type != "Input"]
     if arguments.json:
         inputs = {node.name: list(node.operator.shape) for node in graph.inputs}
         found = {"inputs": inputs, "outputs": [o.name for o in graph.outputs], "nodes": rows}
         console.print_json(json.dumps(found))
-        return int(unsupported > 0)
+        return int(bool(report.unsupported))
     table = Table(title=str(arguments.model))
     for column in ("node", "operator", "output", "status", "reason", "remedy"):
         table.add_column(column, overflow="fold")
@@ -49,4 +51,10 @@ def inspect_command(arguments: Namespace, console: Console) -> int:
         remarks = (str(row[key]) for key in ("status", "reason", "remedy"))
         table.add_row(str(row["node"]), str(row["operator"]), shown, *remarks)
     console.print(table)
-    return int(unsupported > 0)
+    return int(bool(report.unsupported))
+
+
+def _made_by_recipes(row: ReportRow) -> dict[str, Any]:
+    """Return the row of a node that the model does not have: the recipes put it there."""
+    found = {"node": row.node, "operator": row.type, "output": []}
+    return {**found, "status": row.status, "reason": row.reason, "remedy": row.remedy}

@@ -1,7 +1,12 @@
 """Post-training quantization: the steps of the published pipeline, each under its name."""
 
 from aidge_quant.ptq.activations import normalize_activations
-from aidge_quant.ptq.architecture import ReportRow, check_architecture, quantizability_report
+from aidge_quant.ptq.architecture import (
+    QuantizabilityReport,
+    ReportRow,
+    check_architecture,
+    quantizability_report,
+)
 from aidge_quant.ptq.casting import cast_quantized_network
 from aidge_quant.ptq.clipping import Clipping, adjust_ranges
 from aidge_quant.ptq.compensation import insert_compensation_nodes
@@ -19,6 +24,7 @@ from aidge_quant.ptq.single_shift import perform_single_shift_approximation
 
 __all__ = [
     "Clipping",
+    "QuantizabilityReport",
     "ReportRow",
     "adjust_ranges",
     "auto_assign_node_precision",

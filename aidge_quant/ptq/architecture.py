@@ -62,6 +62,36 @@ class ReportRow:
         return f"{self.node} ({self.type}): {self.reason}{remedy}"
 
 
+class QuantizabilityReport(list[ReportRow]):
+    """The rows of all nodes; printed, a table with one line for each."""
+
+    @property
+    def unsupported(self) -> list[ReportRow]:
+        """The rows of the nodes that are not supported."""
+        return [row for row in self if row.status == UNSUPPORTED]
+
+    @property
+    def verdict(self) -> str:
+        """Whether the network can be quantized, in a few words."""
+        refused = len(self.unsupported)
+        if refused:
+            return f"{refused} of {len(self)} nodes are not supported"
+        return "all nodes supported"
+
+    def __str__(self) -> str:
+        """Return the table: node, operator, status, and the reason with the remedy."""
+        table = [("node", "operator", "status", "remark")]
+        for row in self:
+            remark = "; ".join(part for part in (row.reason, row.remedy) if part)
+            table.append((row.node, row.type, row.status, remark))
+        widths = [max(len(line[column]) for line in table) for column in range(3)]
+        lines = []
+        for line in table:
+            cells = [cell.ljust(width) for cell, width in zip(line[:3], widths, strict=True)]
+            lines.append("  ".join([*cells, line[3]]).rstrip())
+        return "\n".join(lines)
+
+
 def check_architecture(network: GraphView) -> bool:
     """Return whether the network can be quantized.
 
@@ -75,10 +105,10 @@ def check_architecture(network: GraphView) -> bool:
     bool
         True if every node that ``prepare_network`` leaves is handled.
     """
-    return not any(row.status == UNSUPPORTED for row in quantizability(network))
+    return not quantizability(network).unsupported
 
 
-def quantizability_report(graphView: GraphView) -> list[ReportRow]:  # noqa: N803 - published name
+def quantizability_report(graphView: GraphView) -> QuantizabilityReport:  # noqa: N803 - published name
     """Print which nodes are supported, stay in float or are not supported, and return the rows.
 
     Parameters
@@ -88,25 +118,13 @@ def quantizability_report(graphView: GraphView) -> list[ReportRow]:  # noqa: N80
 
     Returns
     -------
-    list of ReportRow
-        In topological order: the nodes that ``prepare_network`` leaves, then those that it removes.
+    QuantizabilityReport
+        A list of ReportRow, in topological order: the nodes that ``prepare_network`` leaves, then
+        those that it removes. Its ``str`` is the table printed.
     """
-    rows = quantizability(graphView)
-    table = [("node", "operator", "status", "remark")]
-    for row in rows:
-        remark = "; ".join(part for part in (row.reason, row.remedy) if part)
-        table.append((row.node, row.type, row.status, remark))
-    widths = [max(len(line[column]) for line in table) for column in range(3)]
-    lines = []
-    for line in table:
-        cells = [cell.ljust(width) for cell, width in zip(line[:3], widths, strict=True)]
-        lines.append("  ".join([*cells, line[3]]).rstrip())
-    refused = sum(row.status == UNSUPPORTED for row in rows)
-    verdict = (
-        f"{refused} of {len(rows)} nodes are not supported" if refused else "all nodes supported"
-    )
-    sys.stdout.write("\n".join([*lines, f"{graphView.name}: {verdict}"]) + "\n")
-    return rows
+    report = quantizability(graphView)
+    sys.stdout.write(f"{report}\n{graphView.name}: {report.verdict}\n")
+    return report
 
 
 def require_supported(network: GraphView) -> None:
@@ -117,7 +135,7 @@ def require_supported(network: GraphView) -> None:
     UnsupportedError
         With every node that is not supported, the reason and the remedy.
     """
-    refused = [row for row in quantizability(network) if row.status == UNSUPPORTED]
+    refused = quantizability(network).unsupported
     if refused:
         lines = "".join(f"\n  {row}" for row in refused)
         raise UnsupportedError(
@@ -125,11 +143,11 @@ def require_supported(network: GraphView) -> None:
         )
 
 
-def quantizability(network: GraphView) -> list[ReportRow]:
+def quantizability(network: GraphView) -> QuantizabilityReport:
     """Return what the quantization does with every node, producers aside."""
     prepared = network.clone()
     prepare_network(prepared)
-    rows = []
+    rows = QuantizabilityReport()
     for node in prepared.topological():
         if not is_plain_producer(node):
             rows.append(_row(prepared, node))
