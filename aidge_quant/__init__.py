@@ -53,6 +53,7 @@ from aidge_quant.ptq import (
 )
 from aidge_quant.report import Analysis, analyze
 from aidge_quant.tensor import Tensor
+from aidge_quant.tuning import Ladder, QuantizationResult, quantize
 
 __all__ = [
     "__version__",
@@ -83,6 +84,10 @@ __all__ = [
     "quantizability_report",
     "quantize_network",
     "quantize_normalized_network",
+    # our own recipe
+    "Ladder",
+    "QuantizationResult",
+    "quantize",
     # the integer network and its C
     "IntegerNetwork",
     "Verification",

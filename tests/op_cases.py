@@ -189,6 +189,7 @@ _MAX = ops.MaxPool((3, 2), (2, 2), (1, 1), (1, 0, 1, 1), True)
 _MAX_DILATED = ops.MaxPool((2, 2), (1, 1), (2, 2), (0, 0, 0, 0))
 _AVERAGE = ops.AveragePool((3, 3), (2, 2), (1, 1), (1, 1, 1, 1), True)
 _AVERAGE_PADDED = ops.AveragePool((3, 3), (3, 3), (1, 1), (1, 1, 1, 1), True, True)
+_SUM = ops.SumPool((2, 3), (2, 2), (1, 1), (1, 0, 0, 1))
 _AVERAGE_LINE = ops.AveragePool((4,), (3,), (1,), (0, 0))
 
 CASES: list[Case] = [
@@ -222,6 +223,7 @@ CASES: list[Case] = [
     Case(_AVERAGE, (_D,), plain_pool(_AVERAGE, mean), True),
     Case(_AVERAGE_PADDED, ((1, 3, 2, 2),), plain_pool(_AVERAGE_PADDED, mean), True),
     Case(_AVERAGE_LINE, ((2, 3, 11),), plain_pool(_AVERAGE_LINE, mean), True),
+    Case(_SUM, (_D,), plain_pool(_SUM, np.sum)),
     Case(ops.GlobalAveragePool(), (_D,), over((2, 3), True, mean), True),
     Case(ops.GlobalMaxPool(), (_D,), over((2, 3), True, np.max), True),
     Case(ops.ReduceMean((1, 2), False), (_D,), over((1, 2), False, mean), True),

@@ -102,6 +102,18 @@ def test_function_is_documented(name):
 
 #: Functions of ours: positional parameters, then keyword-only ones with defaults.
 OURS = {
+    "quantize": (
+        {"network": REQUIRED, "calibration": REQUIRED},
+        {
+            "effort": "balanced",
+            "weight_bits": 8,
+            "activation_bits": 8,
+            "per_channel": True,
+            "single_shift": True,
+            "seed": 0,
+            "progress": None,
+        },
+    ),
     "analyze": (
         {"graph": REQUIRED, "quantized": REQUIRED, "samples": REQUIRED},
         {"calibration": None, "batch_size": 64},

@@ -72,6 +72,7 @@ from aidge_quant.ops.pooling import (
     GlobalAveragePool,
     GlobalMaxPool,
     MaxPool,
+    SumPool,
 )
 from aidge_quant.ops.quantization import (
     Dequantizer,
@@ -163,6 +164,7 @@ __all__ = [
     "Sqrt",
     "Squeeze",
     "Sub",
+    "SumPool",
     "Swish",
     "Tanh",
     "ThresholdedReLU",

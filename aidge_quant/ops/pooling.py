@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aidge_quant.dtypes import dtype
 from aidge_quant.ops.base import Operator, Shape, Trait, operator, present, require_rank
 from aidge_quant.ops.windows import missing_at_end, output_sizes, pad_spatial, taps
 
@@ -101,6 +102,29 @@ class AveragePool(WindowPool):
             return round_half_up_quotient(total, count).astype(x.dtype)
         total = self._reduce(x, np.add, 0, 0)
         return (total / count.astype(x.dtype)).astype(x.dtype, copy=False)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class SumPool(WindowPool):
+    """Sum of each window; padding counts as zeros.
+
+    An average whose 1 / N is part of a scale: the quantizer behind it divides.
+    """
+
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.HOMOGENEOUS, Trait.KEEPS_CHANNELS})
+    onnx: ClassVar[tuple[str, ...] | None] = None
+    onnx_reason: ClassVar[str] = "made by the recipe where an average precedes a quantizer"
+
+    def infer_dtype(self, *dtypes: dtype | None) -> tuple[dtype, ...]:
+        """Return int32 for integers, else the type of the data."""
+        (found,) = present(dtypes, 1)
+        return (dtype.int32 if found.is_integer else found,)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return the sums: int32 of integers, else the type of x."""
+        (x,) = present(arrays, 1)
+        return self._reduce(x.astype(np.int32) if x.dtype.kind in "iu" else x, np.add, 0, 0)
 
 
 @operator

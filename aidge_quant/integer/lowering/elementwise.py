@@ -17,19 +17,20 @@ from aidge_quant.integer.lowering.requantize import (
     requantization,
 )
 from aidge_quant.integer.tensors import IntegerTensor
+from aidge_quant.ops import Add as AddOperator
 from aidge_quant.ops import Dequantizer, Quantizer, Sub, Trait
 
 
 def lower_add(builder: Builder, node: Node) -> None:
-    """Add and Sub of two tensors of one shape, with the compensation in the multipliers."""
-    first, second = builder.tensor(node.input(0)), builder.tensor(node.input(1))
+    """Add and Sub of two tensors of one shape, with the compensations in the multipliers."""
+    (first, factor), (second, other) = (_operand(builder, port) for port in node.inputs[:2])
     if first.shape != second.shape:
         raise builder.refuse(
             node, f"its inputs have shapes {first.onnx_shape} and {second.onnx_shape}, expected one"
         )
     tail = read_tail(builder, node)
     sign = -1 if isinstance(node.operator, Sub) else 1
-    multipliers = (tail.coefficient, sign * tail.coefficient)
+    multipliers = (tail.coefficient * factor, sign * tail.coefficient * other)
     zeros = -(multipliers[0] * first.zero_point + multipliers[1] * second.zero_point)
     form, addend = requantization(tail, 1)
     bias = int(folded_bias(node.name, np.asarray(zeros), addend))
@@ -38,10 +39,23 @@ def lower_add(builder: Builder, node: Node) -> None:
     builder.emit(Add(node.name, inputs, out.name, _source(node, tail), multipliers, bias, form))
 
 
+def _operand(builder: Builder, port: Port | None) -> tuple[IntegerTensor, int]:
+    """Return what an Add reads, and the integer factor that stands before it."""
+    assert port is not None
+    if not port.node.annotations.get(Annotation.IS_COMPENSATION):
+        return builder.tensor(port), 1
+    return builder.tensor(data_port(builder, port.node)), compensation(builder, port.node)
+
+
 def lower_mul(builder: Builder, node: Node) -> None:
-    """Emit a Rescale for a compensation, a Multiply for a product of two tensors."""
+    """Emit a Rescale for a compensation, a Multiply for a product of two tensors.
+
+    A compensation that only an Add or Sub reads becomes one of its multipliers.
+    """
     if node.annotations.get(Annotation.IS_COMPENSATION):
         quantizer = builder.graph.sole_consumer(node)
+        if quantizer is not None and isinstance(quantizer.operator, AddOperator | Sub):
+            return
         if quantizer is None or not isinstance(quantizer.operator, Quantizer):
             raise builder.refuse(node, "a compensation without a quantizer behind it")
         tail = quantizer_tail(builder, quantizer)

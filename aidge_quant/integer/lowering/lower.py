@@ -33,6 +33,7 @@ from aidge_quant.integer.lowering.pooling import (
     lower_global_average_pool,
     lower_global_max_pool,
     lower_max_pool,
+    lower_sum_pool,
 )
 from aidge_quant.integer.lowering.requantize import quantizer_tail
 from aidge_quant.integer.network import IntegerNetwork
@@ -52,6 +53,7 @@ RULES: Mapping[str, Callable[[Builder, Node], None]] = {
     "Clip": lower_clip,
     "MaxPool": lower_max_pool,
     "AveragePool": lower_average_pool,
+    "SumPool": lower_sum_pool,
     "GlobalAveragePool": lower_global_average_pool,
     "GlobalMaxPool": lower_global_max_pool,
     "ArgMax": lower_argmax,

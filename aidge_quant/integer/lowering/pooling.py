@@ -7,6 +7,7 @@ from aidge_quant.graph import Node
 from aidge_quant.integer.layers import ArgMax, AveragePool, MaxPool
 from aidge_quant.integer.lowering.builder import Builder, View, channels_last
 from aidge_quant.integer.lowering.geometry import pair, sides
+from aidge_quant.integer.lowering.requantize import folded_bias, read_tail, requantization
 from aidge_quant.integer.tensors import IntegerTensor
 from aidge_quant.ops.windows import missing_at_end, output_sizes
 
@@ -61,6 +62,41 @@ def lower_global_average_pool(builder: Builder, node: Node) -> None:
     """Mean over all positions."""
     height, width, _ = builder.tensor(node.input(0)).shape
     _emit_average(builder, node, (height, width), (1, 1), (0, 0, 0, 0), False)
+
+
+def lower_sum_pool(builder: Builder, node: Node) -> None:
+    """Sum over a window, with the quantizer that divides it."""
+    operator = node.operator
+    if any(step != 1 for step in operator.dilation) or operator.ceil:
+        raise builder.refuse(node, "a sum with dilation or in ceil mode")
+    data = builder.tensor(node.input(0))
+    tail = read_tail(builder, node)
+    if tail.coefficient != 1:
+        raise builder.refuse(node, "a compensation follows a pool")
+    form, addend = requantization(tail, 1)
+    window = pair(operator.window)
+    zeros = -window[0] * window[1] * data.zero_point
+    out = builder.output(
+        tail.last, element_type=tail.element_type, scale=tail.scale, zero_point=tail.zero_point
+    )
+    builder.bind(tail.last, View(out, builder.shape(tail.last), tail.lower, tail.upper))
+    builder.emit(
+        AveragePool(
+            node.name,
+            (data.name,),
+            out.name,
+            (node.name, *(n.name for n in tail.nodes)),
+            window=window,
+            stride=pair(operator.stride),
+            padding=sides(operator.padding),
+            count_include_pad=True,
+            zero_point=data.zero_point,
+            bias=int(folded_bias(node.name, np.asarray(zeros), addend)),
+            lower=form.lower,
+            upper=form.upper,
+            requantization=form,
+        )
+    )
 
 
 def lower_argmax(builder: Builder, node: Node) -> None:

@@ -1,0 +1,148 @@
+"""From choices to numbers: scales, intervals, shifts and multipliers that the contract can hold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aidge_quant.graph import Node
+from aidge_quant.ptq.channels import output_rows, row_maxima
+from aidge_quant.tuning.scheme import Scheme, Span
+from aidge_quant.tuning.skeleton import ADD, AFFINE, FUNCTION, INPUT, POOL, Site, Skeleton
+
+INT32_LIMIT = 2**31 - 128
+#: Largest right shift: the zero point, shifted to the left, stays far from int32's bounds.
+LARGEST_SHIFT = 20
+#: A channel's weight scale is at least 2**-10 of the layer's largest: rows of zeros need no more.
+LARGEST_SPREAD = 10
+#: Integer factors of an Add: their rounding is far below that of the data.
+LARGEST_FACTOR = 2**14
+#: Factor of a product of two int8 differences, within int32 with its rounding constant.
+LARGEST_PRODUCT_FACTOR = 2**13 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """What is written at one site.
+
+    Attributes
+    ----------
+    scale : float
+        Real value of one unit.
+    lower, upper : int
+    shift : int array () or (out,)
+    weight_scale : float64 array () or (out,)
+    factors : tuple of int
+        Of the operands of an Add, or the one of a product.
+    """
+
+    scale: float
+    lower: int
+    upper: int
+    shift: np.ndarray
+    weight_scale: np.ndarray
+    factors: tuple[int, ...] = ()
+
+
+def interval(span: Span, *, zero_points: bool) -> tuple[float, int, int]:
+    """Return scale, lower and upper of the 8-bit integers that cover ``span``."""
+    low, high = min(span.low, 0.0), max(span.high, 0.0)
+    if not zero_points:
+        scale = max(-low, high) / 127 or 1.0
+        return scale, 0 if low >= 0 else -128, 127
+    scale = (high - low) / 255 or 1.0
+    return scale, *placed(low, scale)
+
+
+def placed(low: float, scale: float) -> tuple[int, int]:
+    """Return the 256 integers that begin at ``low``; 0 is among them."""
+    lower = int(min(max(np.floor(low / scale + 0.5), -255), 0))
+    return lower, lower + 255
+
+
+def resolve(skeleton: Skeleton, scheme: Scheme) -> dict[str, Numbers]:
+    """Return the numbers of every site, each from those before it.
+
+    Notes
+    -----
+    A layer with weights has a free output scale: its weights take ``s_w = 2**-k s_y / s_x``, k the
+    largest for which the largest weight fits, less the scheme's exponent. A sum of N positions has
+    ``s_y = s_x 2**k / N``; an Add integer factors ``2**k s_i / s_y``, at most 2**14 and rounded; a
+    product ``s_y = s_a s_b 2**k / m``.
+    """
+    found: dict[str, Numbers] = {}
+    for site in skeleton.sites.values():
+        span = scheme.spans[site.group]
+        scale, lower, upper = interval(span, zero_points=scheme.zero_points)
+        free = Numbers(scale, lower, upper, np.asarray(0), np.asarray(1.0))
+        if site.kind in (INPUT, FUNCTION):
+            found[site.name] = free
+        elif site.kind == AFFINE:
+            found[site.name] = _affine(skeleton, scheme, site, found, free)
+        elif site.kind == ADD:
+            found[site.name] = _sum(site, found, free)
+        elif site.kind == POOL:
+            unit = found[site.sources[0]].scale / site.count
+            shift = min(max(int(np.ceil(np.log2(scale / unit) - 1e-9)), 0), LARGEST_SHIFT)
+            found[site.name] = _moved(free, span, scheme, unit * 2.0**shift, shift)
+        else:
+            unit = float(np.prod([found[name].scale for name in site.sources]))
+            shift = int(np.floor(np.log2(LARGEST_PRODUCT_FACTOR * scale / unit)))
+            shift = min(max(shift, 0), LARGEST_SHIFT)
+            factor = max(int(np.floor(unit / scale * 2.0**shift + 0.5)), 1)
+            moved = _moved(free, span, scheme, unit * 2.0**shift / factor, shift)
+            found[site.name] = replace(moved, factors=(factor,))
+    return found
+
+
+def _moved(free: Numbers, span: Span, scheme: Scheme, scale: float, shift: int) -> Numbers:
+    """Return the numbers on another scale, the interval placed anew."""
+    lower, upper = placed(span.low, scale) if scheme.zero_points else (free.lower, free.upper)
+    return Numbers(scale, lower, upper, np.asarray(shift), np.asarray(1.0))
+
+
+def _sum(site: Site, found: Mapping[str, Numbers], free: Numbers) -> Numbers:
+    units = [found[name].scale / free.scale for name in site.sources]
+    shift = int(np.floor(np.log2(LARGEST_FACTOR / max(units))))
+    shift = min(max(shift, 0), LARGEST_SHIFT)
+    factors = tuple(max(int(np.floor(unit * 2.0**shift + 0.5)), 1) for unit in units)
+    return Numbers(free.scale, free.lower, free.upper, np.asarray(shift), np.asarray(1.0), factors)
+
+
+def _affine(
+    skeleton: Skeleton, scheme: Scheme, site: Site, found: Mapping[str, Numbers], free: Numbers
+) -> Numbers:
+    node = skeleton.graph.node(site.node)
+    largest = row_maxima(output_rows(node, skeleton.weight(site).operator.value)).astype(np.float64)
+    per_channel = scheme.per_channel and _has_channel_scales(node)
+    top = 2 ** (scheme.weight_bits - 1) - 1
+    incoming = found[site.sources[0]].scale
+    if not per_channel:
+        largest = largest.max(keepdims=True)
+    # s_w must reach the largest weight; a row of zeros takes any scale.
+    needed = largest / top
+    floor = needed.max() * 2.0**-LARGEST_SPREAD or 1.0
+    needed = np.maximum(needed, floor)
+    halved = np.asarray(scheme.exponents.get(site.name, 0))
+    if site.is_logits and scheme.wide_logits:
+        base = needed.max()
+        doublings = np.ceil(np.log2(needed / base) - 1e-9) - halved
+        shift = (doublings.min() - doublings).astype(np.int64)  # left shifts
+        weight_scale = base * 2.0**doublings
+        unit = float(incoming * base * 2.0 ** doublings.min())
+        if not per_channel:
+            shift, weight_scale = shift.reshape(()), weight_scale.reshape(())
+        return Numbers(unit, -INT32_LIMIT, INT32_LIMIT, shift, weight_scale)
+    shift = np.floor(np.log2(free.scale / (incoming * needed)) + 1e-9) + halved
+    shift = np.clip(shift, -10, LARGEST_SHIFT)
+    weight_scale = 2.0**-shift * free.scale / incoming
+    whole = shift.astype(np.int64)
+    if not per_channel:
+        whole, weight_scale = whole.reshape(()), weight_scale.reshape(())
+    return Numbers(free.scale, free.lower, free.upper, whole, weight_scale)
+
+
+def _has_channel_scales(node: Node) -> bool:
+    """Whether one axis of the weight counts the output channels."""
+    operator = node.operator
+    return operator.output_axis == 0 or getattr(operator, "groups", 1) == 1
