@@ -20,7 +20,11 @@ from aidge_quant.ptq.equalization import cross_layer_equalization
 from aidge_quant.ptq.flow import logger, precision
 from aidge_quant.ptq.folding import fold_producer_quantizers
 from aidge_quant.ptq.parameters import normalize_parameters
-from aidge_quant.ptq.precision import agree_on_precision, complete_precision
+from aidge_quant.ptq.precision import (
+    agree_on_precision,
+    complete_precision,
+    require_table_types,
+)
 from aidge_quant.ptq.prepare import prepare_network
 from aidge_quant.ptq.quantization import quantize_normalized_network
 from aidge_quant.ptq.ranges import compute_ranges
@@ -87,7 +91,8 @@ def quantize_network(
     Raises
     ------
     UnsupportedError
-        If the architecture cannot be quantized: every node with reason and remedy.
+        If the architecture cannot be quantized: every node with reason and remedy; or if no layer
+        has a precision that is annotated.
     GraphError
         If no node has a precision.
     DataError, ShapeError, DtypeError
@@ -110,6 +115,8 @@ def quantize_network(
         cross_layer_equalization(quantized)
     insert_scaling_nodes(quantized, channel_wise)
     agree_on_precision(quantized)
+    if not (fake_quantize or no_quant):
+        require_table_types(quantized)
     normalize_parameters(quantized, channel_wise)
     ranges = compute_ranges(quantized, batches, True)
     ranges = adjust_ranges(clipping_mode, ranges, quantized, batches, verbose)

@@ -3,16 +3,21 @@
 from collections import Counter
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import DtypeError, GraphError
+from aidge_quant.errors import DtypeError, GraphError, UnsupportedError
 from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.ptq.flow import (
     data_slots,
+    dequantizer_of,
+    driver,
+    is_activation_quantizer,
     is_affine,
+    is_function,
     is_merging,
     is_plain_producer,
     is_product,
     logger,
     merged_groups,
+    precision,
     source,
 )
 
@@ -131,6 +136,35 @@ def agree_on_precision(network: GraphView) -> None:
                     )
                     node.annotations[Annotation.PRECISION] = widest
                     changed = True
+
+
+def require_table_types(network: GraphView) -> None:
+    """Raise unless every function of one value reads and writes 8 bits: it becomes a table.
+
+    Parameters
+    ----------
+    network : GraphView
+        With scaling nodes and agreed precisions.
+
+    Raises
+    ------
+    UnsupportedError
+        With every tensor that has more bits.
+    """
+    wide = {}
+    for node in network.topological():
+        if is_activation_quantizer(node) and is_function(driver(node)):
+            before = source(dequantizer_of(driver(node)).input(0))
+            for tensor in (before, node):
+                found = precision(tensor)
+                if found.bits > 8:
+                    wide[tensor.name] = f"{tensor.name} {found.value} at {driver(node).name}"
+    if wide:
+        raise UnsupportedError(
+            "functions of one value become tables of int8, but their tensors are wider "
+            f"({', '.join(wide.values())}); give the nodes before them and those that they are "
+            "joined with the precision int8, or set fake_quantize=True"
+        )
 
 
 def _set(node: Node, key: str, value: dtype) -> None:

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from float_networks import NETWORKS, Net, chain, concat, product, residual, samples
+from float_networks import NETWORKS, Net, chain, concat, functions, residual, samples
 from networks import NETWORKS as TRAINED
 
 import aidge_quant as aq
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import Annotation, GraphView
-from aidge_quant.ops import ReLU
+from aidge_quant.ops import Mul, ReLU
 from aidge_quant.ptq import auto_assign_node_precision, quantize_network
 from aidge_quant.ptq.flow import is_affine
 
@@ -132,11 +132,28 @@ def test_operands_of_one_sum_take_the_widest_type(make, name, caplog):
 
 
 def test_factors_of_one_product_take_the_widest_type():
-    graph = product()
-    graph.node("conv").annotations[PRECISION] = dtype.int16
+    net = Net((2, 4, 4))
+    start = net.graph.inputs[0]
+    first, second = (net.conv(name, (2, 3), source=start) for name in ("first", "second"))
+    net.add(Mul(), "product", first, second)
+    graph = net.done()
+    graph.node("first").annotations[PRECISION] = dtype.int16
     x = samples(graph)
     quantized(graph, x)
-    assert graph.node("sigmoid_Scaling").annotations[PRECISION] is dtype.int16
+    assert graph.node("second_Scaling").annotations[PRECISION] is dtype.int16
+    agreed(graph, x)
+
+
+def test_wide_functions_are_refused_by_name_and_narrow_ones_fit_into_wide_networks():
+    graph = functions()
+    x = samples(graph)
+    with pytest.raises(UnsupportedError, match=r"conv1_Scaling int16 at leaky.*int8"):
+        quantized(graph, x, "W8A16")
+    quantized(functions(), x, "W8A16", fake_quantize=True)
+    for name in ("conv1", "leaky", "conv2", "sigmoid", "tanh"):
+        graph.node(name).annotations[PRECISION] = dtype.int8
+    network = agreed(quantized(graph, x, "W8A16"), x)
+    assert {tensor.dtype for tensor in network.tensors} == {dtype.int8, dtype.int16}
 
 
 @pytest.mark.parametrize("form", FORMS)
