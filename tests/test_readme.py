@@ -29,7 +29,8 @@ def test_every_name_it_uses_exists():
 
 
 def test_its_python_runs(tmp_path, monkeypatch):
-    example = re.search(r"```python\n(.*?)```", readme(), re.S).group(1)
+    examples = re.findall(r"```python\n(.*?)```", readme(), re.S)
+    assert len(examples) == 2
     digits = operator_table.README.parent / "export_examples" / "digits"
     if not digits.is_dir():
         pytest.fail(f"{digits} is missing")
@@ -41,5 +42,6 @@ def test_its_python_runs(tmp_path, monkeypatch):
     np.savez(tmp_path / "samples.npz", x=images[:80] / 16)
     monkeypatch.chdir(tmp_path)
     scope = {}
-    exec(compile(example, "README.md", "exec"), scope)
+    exec(compile("\n".join(examples), "README.md", "exec"), scope)
+    assert len(scope["result"].ladder) > 4
     assert scope["check"].identical == scope["check"].total == 80 - max(0, 80 - len(images))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ from aidge_quant.tuning.statistics import (
 )
 
 Progress = Callable[[str, float], None]
+#: By input name: the samples to fit to, and those held back.
+Split = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Effort:
         Steps of its sweeps, as powers of two.
     rows : int
         Positions of a layer that its second moments are taken of.
+    ways : int
+        How many of the starts (equalized or not, clipped or not) go all the way, best first.
     thorough : bool
         Whether rounding begins from greedy rounding too, and exponents are chosen.
     """
@@ -58,13 +62,14 @@ class Effort:
     searched: int
     steps: tuple[float, ...]
     rows: int
+    ways: int
     thorough: bool
 
 
 EFFORTS = {
-    "fast": Effort(64, 0, (), 2048, False),
-    "balanced": Effort(128, 64, (0.25,), 4096, True),
-    "high": Effort(192, 192, (0.5, 0.25, 0.125), 16384, True),
+    "fast": Effort(64, 0, (), 2048, 1, False),
+    "balanced": Effort(128, 64, (0.25,), 4096, 1, True),
+    "high": Effort(192, 192, (0.5, 0.25, 0.125), 16384, 4, True),
 }
 #: A quarter of the samples is held back, and at least this many are needed in all.
 LEAST_SAMPLES = 8
@@ -165,25 +170,11 @@ def quantize(
     order = np.random.default_rng(seed).permutation(count)
     held = count // 4
     split = {name: (x[order[held:]], x[order[:held]]) for name, x in samples.items()}
-    tell = progress or (lambda step, share: None)
-
-    rungs: list[Rung] = []
-    course = _course(graph, split, options)
-    base = _baseline(course, weight_bits, per_channel)
-    chosen = _climb(course, base, options, rungs, tell, seed, early=True)
-    equalized = graph.clone()
-    if equalize_channels(equalized):
-        other = _course(equalized, split, options)
-        base = _baseline(other, weight_bits, per_channel)
-        candidate = _climb(other, base, options, [], tell, seed, early=True)
-        before, after = _sqnr(course, chosen), _sqnr(other, candidate)
-        rungs.append(Rung("equalization", before, after, after > before))
-        if after > before:
-            chosen, course = candidate, other
-    chosen = _climb(course, chosen, options, rungs, tell, seed, early=False)
-    result = quantized_graph(course.skeleton, chosen)
+    climb = _Climb(split, options, seed, progress or (lambda step, share: None))
+    course, scheme = climb.best(graph, weight_bits, per_channel)
+    result = quantized_graph(course.skeleton, scheme)
     result.check()
-    return QuantizationResult(result, lower(result), Ladder(tuple(rungs)))
+    return QuantizationResult(result, lower(result), Ladder(tuple(climb.rungs)))
 
 
 def _checked_effort(
@@ -205,9 +196,7 @@ def _checked_effort(
     return EFFORTS[effort]
 
 
-def _course(
-    graph: GraphView, split: dict[str, tuple[np.ndarray, np.ndarray]], options: Effort
-) -> _Course:
+def _course(graph: GraphView, split: Split, options: Effort) -> _Course:
     skeleton = build_skeleton(graph)
     fitted = {name: parts[0][: options.fitted] for name, parts in split.items()}
     statistics = observe(skeleton, fitted)
@@ -223,66 +212,107 @@ def _course(
     )
 
 
-def _baseline(course: _Course, weight_bits: int, per_channel: bool) -> Scheme:
-    spans = grouped(course.skeleton, course.statistics.extremes)
-    return Scheme(spans, weight_bits=weight_bits, per_channel=per_channel)
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """A scheme on its course, its SQNR on the held-back samples, and the steps that led there."""
+
+    course: _Course
+    scheme: Scheme
+    level: float
+    rungs: tuple[Rung, ...] = ()
 
 
-def _sqnr(course: _Course, scheme: Scheme) -> float:
-    return course.held_back.sqnr(integer_network(course.skeleton, scheme))
+class _Climb:
+    """The steps of the recipe, each tried on the best that was found before."""
 
+    def __init__(self, split: Split, options: Effort, seed: int, progress: Progress) -> None:
+        self.rungs: list[Rung] = []
+        self._split, self._options, self._seed, self._progress = split, options, seed, progress
 
-def _climb(
-    course: _Course,
-    scheme: Scheme,
-    options: Effort,
-    rungs: list[Rung],
-    tell: Progress,
-    seed: int,
-    *,
-    early: bool,
-) -> Scheme:
-    """Try the steps in order and return the scheme with those that were kept."""
-    level = _sqnr(course, scheme)
+    def best(self, graph: GraphView, weight_bits: int, per_channel: bool) -> tuple[_Course, Scheme]:
+        """Return the best scheme found, and leave the steps of its way in ``rungs``."""
+        course = _course(graph, self._split, self._options)
+        spans = grouped(course.skeleton, course.statistics.extremes)
+        scheme = Scheme(spans, weight_bits=weight_bits, per_channel=per_channel)
+        first = _Candidate(course, scheme, _level(course, scheme))
+        first = self._attempt(first, "bias correction", scheme)
+        first = self._attempt(first, "zero points", first.scheme.having(zero_points=True))
+        first = self._attempt(first, "int32 logits", first.scheme.having(wide_logits=True))
+        starts = self._starts(first, graph)
+        finished = [self._finish(start) for start in starts[: self._options.ways]]
+        found = max(finished, key=lambda candidate: candidate.level)
+        self.rungs = list(found.rungs)
+        return found.course, found.scheme
 
-    def attempt(step: str, candidate: Scheme) -> None:
-        nonlocal scheme, level
-        after = _sqnr(course, candidate)
-        kept = after > level
-        rungs.append(Rung(step, level, after, kept))
-        logger.info("%s: %.2f dB, %s %.2f dB", step, level, "now" if kept else "not", after)
-        if kept:
-            scheme, level = candidate, after
+    def _starts(self, first: _Candidate, graph: GraphView) -> list[_Candidate]:
+        """Return equalized or not, clipped or not, best first."""
+        courses = {"": first.course}
+        equalized = graph.clone()
+        if equalize_channels(equalized):
+            courses["equalization"] = _course(equalized, self._split, self._options)
+        found = [first]
+        for way, course in courses.items():
+            statistics = course.statistics
+            clippings: dict[str, dict[str, Span]] = {
+                "": dict(statistics.extremes),
+                "99.99 % clipping": percentile_spans(statistics, 1e-4),
+                "clipping by error": least_error_spans(statistics),
+            }
+            for clipping, spans in clippings.items():
+                step = ", ".join(part for part in (way, clipping) if part)
+                if step:
+                    scheme = first.scheme.having(spans=grouped(course.skeleton, spans), biases={})
+                    start = _Candidate(course, scheme, first.level, first.rungs)
+                    found.append(self._attempt(start, step, scheme, always=True))
+        return sorted(found, key=lambda candidate: -candidate.level)
 
-    def fitted(candidate: Scheme, **choices: bool) -> Scheme:
-        return fit_layers(
+    def _finish(self, start: _Candidate) -> _Candidate:
+        """Return the start with the search of the scales and the rounding of the weights."""
+        options, course = self._options, start.course
+        if options.steps:
+            searched = search_scales(
+                course.skeleton,
+                start.scheme,
+                course.searched,
+                steps=options.steps,
+                progress=self._progress,
+            )
+            start = self._attempt(start, "scale search", searched)
+        rounded = self._attempt(start, "second-order rounding", start.scheme, rounding=True)
+        if not options.thorough:
+            return rounded
+        step = "exponents and rounding"
+        return self._attempt(rounded, step, rounded.scheme, rounding=True, halving=True)
+
+    def _attempt(
+        self,
+        before: _Candidate,
+        step: str,
+        scheme: Scheme,
+        *,
+        always: bool = False,
+        **choices: bool,
+    ) -> _Candidate:
+        """Fit the biases, and what ``choices`` say, to ``scheme``; keep it if the error falls."""
+        course = before.course
+        fitted = fit_layers(
             course.skeleton,
-            candidate,
+            scheme,
             course.fitted,
             course.statistics,
-            rows=options.rows,
-            greedy=options.thorough,
-            seed=seed,
+            rows=self._options.rows,
+            greedy=self._options.thorough,
+            seed=self._seed,
             **choices,
         )
+        after = _level(course, fitted)
+        kept = after > before.level
+        rungs = (*before.rungs, Rung(step, before.level, after, kept))
+        logger.info("%s: %.2f dB, then %.2f dB", step, before.level, after)
+        if kept or always:
+            return _Candidate(course, fitted, after, rungs)
+        return _Candidate(course, before.scheme, before.level, rungs)
 
-    if early:
-        attempt("zero points", scheme.having(zero_points=True))
-        attempt("int32 logits", scheme.having(wide_logits=True))
-        clippings: dict[str, dict[str, Span]] = {
-            "clipping 99.99 %": percentile_spans(course.statistics, 1e-4),
-            "clipping by error": least_error_spans(course.statistics),
-        }
-        for step, spans in clippings.items():
-            attempt(step, scheme.having(spans=grouped(course.skeleton, spans)))
-        attempt("bias correction", fitted(scheme))
-        return scheme
-    if options.steps:
-        searched = search_scales(
-            course.skeleton, scheme, course.searched, steps=options.steps, progress=tell
-        )
-        attempt("scale search", fitted(searched))
-    attempt("second-order rounding", fitted(scheme, rounding=True))
-    if options.thorough:
-        attempt("exponents and rounding", fitted(scheme, rounding=True, halving=True))
-    return scheme
+
+def _level(course: _Course, scheme: Scheme) -> float:
+    return course.held_back.sqnr(integer_network(course.skeleton, scheme))
