@@ -20,11 +20,22 @@ cdef extern from "multiversion.h":
     ctypedef void multiversion "AQ_MULTIVERSION void"
 
 
+cdef multiversion _add_residual(
+    int32_t* acc, Py_ssize_t rows, Py_ssize_t channels, const int32_t* factors, Py_ssize_t stride,
+    const int16_t* residual,
+) noexcept nogil:
+    """Add factor * residual; the overflow proof bounds the sum and every product."""
+    cdef Py_ssize_t i, c
+    for i in range(rows):
+        for c in range(channels):
+            acc[i * channels + c] += factors[c * stride] * residual[i * channels + c]
+
+
 cdef multiversion _finish(
     const int32_t* acc, Py_ssize_t rows, Py_ssize_t channels, const Requantizer* r, stored_t* y,
 ) noexcept nogil:
     cdef Py_ssize_t i
-    if r.stride == 0:
+    if r.stride == 0 and r.upper_stride == 0:
         finish_row(acc, rows * channels, r, y)
         return
     for i in range(rows):
@@ -65,6 +76,9 @@ def conv(
     const int32_t[::1] constants,
     const int32_t[::1] shift,
     const int32_t[::1] multiplier,
+    const int32_t[::1] upper,
+    const int32_t[::1] factors,
+    const int16_t[:, :, :, ::1] residual,
     int16_t[:, ::1] rows,
     int32_t[:, ::1] acc,
     stored_t[:, :, :, ::1] y,
@@ -72,8 +86,8 @@ def conv(
     """Write the convolution of padded images.
 
     x (batch, height, width, in); weight (groups, out / groups, depth), its taps in the order
-    (ky, kx, i) and then zeros up to depth; rows (output width, depth), zeros; acc (output
-    width, out).
+    (ky, kx, i) and then zeros up to depth; factors (0,), or (1,) or (out,) and a residual of the
+    shape of y; rows (output width, depth), zeros; acc (output width, out).
     """
     cdef Py_ssize_t n, oy, g
     cdef Py_ssize_t groups = weight.shape[0], outputs = weight.shape[1], depth = weight.shape[2]
@@ -81,7 +95,7 @@ def conv(
     cdef Py_ssize_t kernel_height = window[0], kernel_width = window[1]
     cdef Py_ssize_t stride_y = stride[0], stride_x = stride[1]
     cdef Py_ssize_t dilation_y = dilation[0], dilation_x = dilation[1]
-    cdef Requantizer r = requantizer(constants, shift, multiplier)
+    cdef Requantizer r = requantizer(constants, shift, multiplier, upper)
     with nogil:
         for n in range(y.shape[0]):
             for oy in range(y.shape[1]):
@@ -93,6 +107,10 @@ def conv(
                     aq_matmul(
                         &rows[0, 0], y.shape[2], &weight[g, 0, 0], outputs, depth,
                         &bias[g * outputs], &acc[0, g * outputs], groups * outputs)
+                if factors.shape[0] > 0:
+                    _add_residual(
+                        &acc[0, 0], y.shape[2], y.shape[3], &factors[0],
+                        1 if factors.shape[0] > 1 else 0, &residual[n, oy, 0, 0])
                 _finish(&acc[0, 0], y.shape[2], y.shape[3], &r, &y[n, oy, 0, 0])
 
 
@@ -125,18 +143,21 @@ def depthwise_conv(
     const int32_t[::1] constants,
     const int32_t[::1] shift,
     const int32_t[::1] multiplier,
+    const int32_t[::1] upper,
+    const int32_t[::1] factors,
+    const int16_t[:, :, :, ::1] residual,
     int32_t[:, ::1] acc,
     stored_t[:, :, :, ::1] y,
 ):
     """Write the depthwise convolution of padded images.
 
-    x (batch, height, width, channels); weight (kernel height, kernel width, channels); acc
-    (output width, channels).
+    x (batch, height, width, channels); weight (kernel height, kernel width, channels); factors and
+    residual as those of ``conv``; acc (output width, channels).
     """
     cdef Py_ssize_t n, oy
     cdef Py_ssize_t stride_y = stride[0], stride_x = stride[1]
     cdef Py_ssize_t dilation_y = dilation[0], dilation_x = dilation[1]
-    cdef Requantizer r = requantizer(constants, shift, multiplier)
+    cdef Requantizer r = requantizer(constants, shift, multiplier, upper)
     with nogil:
         for n in range(y.shape[0]):
             for oy in range(y.shape[1]):
@@ -144,6 +165,10 @@ def depthwise_conv(
                     &x[n, oy * stride_y, 0, 0], x.shape[2], x.shape[3], &weight[0, 0, 0],
                     &bias[0], weight.shape[0], weight.shape[1], stride_x, dilation_y, dilation_x,
                     y.shape[2], &acc[0, 0])
+                if factors.shape[0] > 0:
+                    _add_residual(
+                        &acc[0, 0], y.shape[2], y.shape[3], &factors[0],
+                        1 if factors.shape[0] > 1 else 0, &residual[n, oy, 0, 0])
                 _finish(&acc[0, 0], y.shape[2], y.shape[3], &r, &y[n, oy, 0, 0])
 
 
@@ -154,16 +179,19 @@ def fc(
     const int32_t[::1] constants,
     const int32_t[::1] shift,
     const int32_t[::1] multiplier,
+    const int32_t[::1] upper,
+    const int32_t[::1] factors,
+    const int16_t[:, ::1] residual,
     int32_t[:, ::1] acc,
     stored_t[:, ::1] y,
 ):
     """Write the fully connected layer of rows.
 
-    x (rows, depth) and weight (out, depth), both with zeros up to depth; acc (rows of a block,
-    out).
+    x (rows, depth) and weight (out, depth), both with zeros up to depth; factors and residual as
+    those of ``conv``; acc (rows of a block, out).
     """
     cdef Py_ssize_t index, first, count, block = acc.shape[0], rows = x.shape[0]
-    cdef Requantizer r = requantizer(constants, shift, multiplier)
+    cdef Requantizer r = requantizer(constants, shift, multiplier, upper)
     with nogil:
         for index in range((rows + block - 1) // block):
             first = index * block
@@ -171,4 +199,8 @@ def fc(
             aq_matmul(
                 &x[first, 0], count, &weight[0, 0], weight.shape[0], x.shape[1], &bias[0],
                 &acc[0, 0], weight.shape[0])
+            if factors.shape[0] > 0:
+                _add_residual(
+                    &acc[0, 0], count, weight.shape[0], &factors[0],
+                    1 if factors.shape[0] > 1 else 0, &residual[first, 0])
             _finish(&acc[0, 0], count, weight.shape[0], &r, &y[first, 0])

@@ -69,12 +69,13 @@ def add(
     const int32_t[::1] constants,
     const int32_t[::1] shift,
     const int32_t[::1] multiplier,
+    const int32_t[::1] upper,
     stored_t[::1] y,
 ):
     """Write the requantized ``a * a_multiplier + b * b_multiplier + bias``."""
     cdef int32_t acc[BLOCK]
     cdef Py_ssize_t index, first, count, size = y.shape[0]
-    cdef Requantizer r = requantizer(constants, shift, multiplier)
+    cdef Requantizer r = requantizer(constants, shift, multiplier, upper)
     with nogil:
         for index in range((size + BLOCK - 1) // BLOCK):
             first = index * BLOCK
@@ -94,6 +95,7 @@ def mul(
     const int32_t[::1] constants,
     const int32_t[::1] shift,
     const int32_t[::1] multiplier,
+    const int32_t[::1] upper,
     stored_t[:, ::1] y,
 ):
     """Write the requantized ``factor * (a - a_zero) * (b - b_zero) + bias``.
@@ -102,7 +104,7 @@ def mul(
     """
     cdef int32_t acc[BLOCK]
     cdef Py_ssize_t row, index, first, count, columns = a.shape[1]
-    cdef Requantizer r = requantizer(constants, shift, multiplier)
+    cdef Requantizer r = requantizer(constants, shift, multiplier, upper)
     with nogil:
         for row in range(a.shape[0]):
             for index in range((columns + BLOCK - 1) // BLOCK):
@@ -121,12 +123,13 @@ def rescale(
     const int32_t[::1] constants,
     const int32_t[::1] shift,
     const int32_t[::1] multiplier,
+    const int32_t[::1] upper,
     stored_t[::1] y,
 ):
     """Write the requantized ``x * factor + bias``."""
     cdef int32_t acc[BLOCK]
     cdef Py_ssize_t index, first, count, size = y.shape[0]
-    cdef Requantizer r = requantizer(constants, shift, multiplier)
+    cdef Requantizer r = requantizer(constants, shift, multiplier, upper)
     with nogil:
         for index in range((size + BLOCK - 1) // BLOCK):
             first = index * BLOCK

@@ -58,6 +58,7 @@ def avg_pool_shift(
     const int32_t[::1] constants,
     const int32_t[::1] shift,
     const int32_t[::1] multiplier,
+    const int32_t[::1] upper,
     int32_t[::1] acc,
     stored_t[:, :, :, ::1] y,
 ):
@@ -65,7 +66,7 @@ def avg_pool_shift(
     cdef Py_ssize_t n, oy, ox, c
     cdef Py_ssize_t window_height = window[0], window_width = window[1]
     cdef Py_ssize_t stride_y = stride[0], stride_x = stride[1]
-    cdef Requantizer r = requantizer(constants, shift, multiplier)
+    cdef Requantizer r = requantizer(constants, shift, multiplier, upper)
     with nogil:
         for n in range(y.shape[0]):
             for oy in range(y.shape[1]):

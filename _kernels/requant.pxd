@@ -26,25 +26,29 @@ ctypedef fused stored_t:
 cdef struct Requantizer:
     const int32_t* shift  # one a channel, or one for all
     const int32_t* multiplier
-    Py_ssize_t stride  # from a channel's entry to the next: 1, or 0 with one for all
+    const int32_t* upper
+    # From a channel's entry to the next: 1, or 0 with one for all.
+    Py_ssize_t stride
+    Py_ssize_t upper_stride
     int form
     int32_t offset
     int32_t lower
-    int32_t upper
 
 
 cdef inline Requantizer requantizer(
     const int32_t[::1] constants, const int32_t[::1] shift, const int32_t[::1] multiplier,
+    const int32_t[::1] upper,
 ) noexcept:
     """Return what ``kernels.requantization.packed`` packed, as the loops read it."""
     cdef Requantizer r
     r.form = constants[0]
     r.offset = constants[1]
     r.lower = constants[2]
-    r.upper = constants[3]
     r.shift = &shift[0]
     r.multiplier = &multiplier[0]
+    r.upper = &upper[0]
     r.stride = 1 if shift.shape[0] > 1 else 0
+    r.upper_stride = 1 if upper.shape[0] > 1 else 0
     return r
 
 
@@ -99,16 +103,16 @@ cdef inline void finish_row(
 ) noexcept nogil:
     """Write clip(t + offset) of the accumulators of all channels at one position.
 
-    With one shift for all, any run of accumulators is a row.
+    With one shift and one upper bound for all, any run of accumulators is a row.
     """
     cdef Py_ssize_t c
-    cdef int32_t t, shift = r.shift[0], offset = r.offset, lower = r.lower, upper = r.upper
+    cdef int32_t t, shift = r.shift[0], offset = r.offset, lower = r.lower, upper = r.upper[0]
     cdef int64_t wide
     cdef const int32_t* shifts = r.shift
-    if r.form != RIGHT_SHIFTS:
+    if r.form != RIGHT_SHIFTS or r.upper_stride:
         for c in range(channels):
             wide = scaled(acc[c], shifts[c * r.stride], r.multiplier[c * r.stride], r.form)
-            y[c] = <stored_t>clip(wide + offset, lower, upper)
+            y[c] = <stored_t>clip(wide + offset, lower, r.upper[c * r.upper_stride])
     elif r.stride == 0:
         for c in range(channels):
             t = (acc[c] >> shift) + offset  # fits: part of the overflow proof

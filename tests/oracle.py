@@ -108,10 +108,22 @@ def requantize(acc, step, channel):
         t = divide(acc, k, "half_even")
     else:
         t = acc // 2**k  # the rounding constant is part of the bias
-    return clip(t + step["offset"], step["lower"], step["upper"])
+    upper = step["upper"]
+    if isinstance(upper, dict):
+        upper = upper["values"][channel]
+    return clip(t + step["offset"], step["lower"], upper)
 
 
 # -- layers: of (layer, tensors of the inputs, values of the inputs, tensor of the output) --------
+
+
+def residual(layer, values, place, channel):
+    """Return what a second input adds to the accumulator of one output, as a list of products."""
+    factors = layer["residual"]
+    if factors is None:
+        return []
+    one = len(factors["values"]) == 1
+    return [factors["values"][0 if one else channel] * values[1][place]]
 
 
 def window_taps(layer, shape, y, x, window):
@@ -138,6 +150,7 @@ def convolution(layer, inputs, values, output):
                 if row is not None:
                     q = values[0][position((row, column, first + i), shape)]
                 products.append(at(weight, o, ky, kx, i) * q)
+        products += residual(layer, values, len(result), o)
         acc = accumulate(layer["bias"]["values"][o], products)
         result.append(requantize(acc, layer["requantization"], o))
     return result
@@ -152,6 +165,7 @@ def depthwise(layer, inputs, values, output):
             outside = row is None
             q = layer["pad_value"] if outside else values[0][position((row, column, c), shape)]
             products.append(at(weight, ky, kx, c) * q)
+        products += residual(layer, values, len(result), c)
         acc = accumulate(layer["bias"]["values"][c], products)
         result.append(requantize(acc, layer["requantization"], c))
     return result
@@ -172,12 +186,12 @@ def transposed(layer, inputs, values, output):
             q = values[0][position((iy, ix, first + i), inputs[0]["shape"])]
             term = at(weight, o, ky, kx, i) * (q - layer["input_zero_point"])
             products[position((y, x, o), output["shape"])].append(term)
-    return [
-        requantize(
-            accumulate(layer["bias"]["values"][index[2]], terms), layer["requantization"], index[2]
-        )
-        for index, terms in zip(indices(output["shape"]), products, strict=True)
-    ]
+    result = []
+    for (_, _, o), terms in zip(indices(output["shape"]), products, strict=True):
+        terms += residual(layer, values, len(result), o)
+        acc = accumulate(layer["bias"]["values"][o], terms)
+        result.append(requantize(acc, layer["requantization"], o))
+    return result
 
 
 def fully_connected(layer, inputs, values, output):
@@ -187,6 +201,7 @@ def fully_connected(layer, inputs, values, output):
         row = values[0][start : start + depth]
         for o in range(out):
             products = [at(layer["weight"], o, i) * row[i] for i in range(depth)]
+            products += residual(layer, values, len(result), o)
             acc = accumulate(layer["bias"]["values"][o], products)
             result.append(requantize(acc, layer["requantization"], o))
     return result

@@ -98,6 +98,13 @@ class Builder:
 
     # -- what layers with arithmetic end in ------------------------------------------------
 
+    def capped(self, step: Requantization, channels: int, output: IntegerTensor):
+        """Return the requantization, now and then with an upper bound for every channel."""
+        if not self.chance(4):
+            return step
+        caps = self.rng.integers(step.lower, output.dtype.max, channels, endpoint=True)
+        return dataclasses.replace(step, upper=caps.astype(np.int32))
+
     def finish(self, bound: int, channels: int, output: IntegerTensor):
         """Return constants to add to the bias (channels,) and a requantization."""
         count = channels if channels > 1 and self.chance(2) else 1
@@ -144,8 +151,11 @@ def reach(tensor: IntegerTensor, zero: int = 0) -> int:
     return max(abs(tensor.dtype.min - zero), abs(tensor.dtype.max - zero))
 
 
-def affine_fields(b: Builder, source, output, shape, axis: int, zero: int = 0) -> dict:
-    """Return weight, bias and requantization for a weight of this shape, outputs along axis."""
+def add_affine(b: Builder, cls, source, size, shape, axis: int, zero: int = 0, **fields) -> None:
+    """Add a layer with a weight of this shape, outputs along axis, and now and then a residual.
+
+    ``size`` is the shape of the output.
+    """
     kind = b.one_of((dtype.int8, dtype.int8, dtype.int4, dtype.int16))
     out = shape[axis]
     taps = int(np.prod(shape)) // out
@@ -154,14 +164,24 @@ def affine_fields(b: Builder, source, output, shape, axis: int, zero: int = 0) -
         most = min(most, 3)  # room for left shifts
     weight = b.rng.integers(-most, most + 1, shape).astype(kind.numpy)
     bound = most * taps * reach(source, zero)
+    inputs, factors = [source], None
+    if b.chance(3):
+        inputs.append(partner(b, source, [tuple(size)]))
+        largest = b.one_of((1, 300, max(1, ROOM // 4 // reach(inputs[1]))))
+        factors = b.rng.integers(1, largest + 1, b.one_of((1, out))).astype(np.int32)
+        factors *= b.one_of((1, 1, -1))
+        bound += int(np.abs(factors).max()) * reach(inputs[1])
+    output = b.tensor(size, b.one_of(STORED))
     bias = b.rng.integers(-bound // 4 - 1, bound // 4 + 2, out)
     extra, step = b.finish(bound + bound // 4 + 1, out, output)
-    return {
+    fields |= {
         "weight": weight,
         "weight_dtype": kind,
         "bias": (bias + extra).astype(np.int32),
-        "requantization": step,
+        "requantization": b.capped(step, out, output),
+        "residual": factors,
     }
+    b.add(cls, inputs, output, **fields)
 
 
 def kernel_axis(b: Builder, size: int) -> tuple[int, int, int, int, int]:
@@ -196,19 +216,17 @@ def convolution(b: Builder) -> None:
     groups = b.one_of([g for g in range(1, channels + 1) if channels % g == 0])
     out = groups * b.between(1, 5)
     window, fields, size = geometry(b, source)
-    output = b.tensor((*size, out), b.one_of(STORED))
-    constants = affine_fields(b, source, output, (out, *window, channels // groups), 0)
-    fields |= {"groups": groups, "pad_value": source.zero_point, **constants}
-    b.add(layers.Convolution, [source], output, **fields)
+    fields |= {"groups": groups, "pad_value": source.zero_point}
+    shape = (out, *window, channels // groups)
+    add_affine(b, layers.Convolution, source, (*size, out), shape, 0, **fields)
 
 
 def depthwise(b: Builder) -> None:
     source = b.image()
     window, fields, size = geometry(b, source)
-    output = b.tensor((*size, source.shape[2]), b.one_of(STORED))
-    constants = affine_fields(b, source, output, (*window, source.shape[2]), 2)
-    fields |= {"pad_value": source.zero_point, **constants}
-    b.add(layers.DepthwiseConvolution, [source], output, **fields)
+    fields |= {"pad_value": source.zero_point}
+    shape, size = (*window, source.shape[2]), (*size, source.shape[2])
+    add_affine(b, layers.DepthwiseConvolution, source, size, shape, 2, **fields)
 
 
 def transposed(b: Builder) -> None:
@@ -229,26 +247,24 @@ def transposed(b: Builder) -> None:
             strict=True,
         ):
             values.append(value)
-    output = b.tensor((*size, out), b.one_of(STORED))
     shape = (out, *window, channels // groups)
-    fields = affine_fields(b, source, output, shape, 0, source.zero_point)
-    fields |= {
+    fields = {
         "stride": tuple(stride),
         "dilation": tuple(dilation),
         "padding": (padding[0][0], padding[1][0], padding[0][1], padding[1][1]),
         "groups": groups,
         "input_zero_point": source.zero_point,
     }
-    b.add(layers.TransposedConvolution, [source], output, **fields)
+    zero = source.zero_point
+    add_affine(b, layers.TransposedConvolution, source, (*size, out), shape, 0, zero, **fields)
 
 
 def fully_connected(b: Builder) -> None:
     source = b.data()
     depth = b.one_of((source.size, source.channels))
     rows, out = source.size // depth, b.between(1, 9)
-    output = b.tensor((out,) if rows == 1 else (rows, out), b.one_of(STORED))
-    fields = affine_fields(b, source, output, (out, depth), 0)
-    b.add(layers.FullyConnected, [source], output, **fields)
+    size = (out,) if rows == 1 else (rows, out)
+    add_affine(b, layers.FullyConnected, source, size, (out, depth), 0)
 
 
 def partner(b: Builder, first: IntegerTensor, shapes) -> IntegerTensor:

@@ -57,25 +57,34 @@ def _add_affine(
     bias = program.constant(
         layer, "bias", "int32_t", layer.bias, f"bias, {layer.bias.size} channels"
     )
+    added, extra = _residual(program, layer)
     scaling = add_scaling(program, layer, layer.requantization)
     suffix = suffix_of(x)
     suffix += "" if layer.weight_dtype is dtype.int8 else f"_w{layer.weight_dtype.bits}"
     suffix += "" if y.dtype is x.dtype else f"_{suffix_of(y)}"
+    types = {"x": type_of(x), "y": type_of(y), "w": type_, "packed": packed}
+    arguments = (program.pointer(x.name), weight, bias, *added, *scaling.arguments)
+    suffix += "_residual" if extra["residual"] else ""
     program.call(
         template,
-        suffix + scaling.suffix,
-        {"x": type_of(x), "y": type_of(y), "w": type_, "packed": packed}
-        | (fields or {})
-        | scaling.fields,
-        (
-            *first,
-            program.pointer(x.name),
-            weight,
-            bias,
-            *scaling.arguments,
-            program.pointer(y.name),
-        ),
+        suffix + ("_by_channel" if extra["residual_channel"] else "") + scaling.suffix,
+        types | extra | (fields or {}) | scaling.fields,
+        (*first, *arguments, program.pointer(y.name)),
     )
+
+
+def _residual(program: Program, layer: Affine) -> tuple[tuple[str | int, ...], dict[str, object]]:
+    """Return the arguments for what is added to the accumulator, and the kernel's flags."""
+    factors = layer.residual
+    flags: dict[str, object] = {"residual": factors is not None, "residual_channel": False}
+    if factors is None:
+        return (), flags
+    added = program.pointer(layer.inputs[1])
+    if factors.size == 1:
+        return (added, int(factors[0])), flags
+    flags["residual_channel"] = True
+    text = "factors of the residual by channel"
+    return (added, program.constant(layer, "factor", "int32_t", factors, text)), flags
 
 
 def _weight_scale(layer: Affine, x: IntegerTensor, y: IntegerTensor) -> str:

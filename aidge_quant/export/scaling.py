@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aidge_quant.dtypes import dtype
+from aidge_quant.export import ctext
 from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.requantization import HALF_EVEN, Requantization
@@ -18,11 +19,12 @@ class Scaling:
     ----------
     fields : dict
         For the kernel template: ``raw`` (nothing to do), ``requantize`` (name of the C function),
-        ``per_channel``, ``multiplier`` and ``offset`` (whether the function takes one).
+        ``per_channel``, ``multiplier`` and ``offset`` (whether the function takes one), ``cap``
+        (C type of the upper bounds by channel, or "").
     suffix : str
         Ending of the kernel's name: "" for the plain single shift.
     arguments : tuple of str
-        The address of the record, or nothing.
+        The upper bounds by channel if there are any, and the address of the record; or nothing.
     """
 
     fields: dict[str, object]
@@ -41,10 +43,17 @@ def add_scaling(program: Program, layer: Layer, requantization: Requantization) 
         "per_channel": per_channel,
         "multiplier": scale,
         "offset": form != "",
+        "cap": ctext.c_type(requantization.cap_type.itemsize) if requantization.capped else "",
     }
     suffix = ("_channel" if per_channel else "") + (f"_{form}" if form and form != "raw" else "")
     if form == "raw":
         return Scaling(fields, suffix, ())
+    caps: tuple[str, ...] = ()
+    if isinstance(requantization.upper, np.ndarray):
+        suffix += f"_cap{8 * requantization.cap_type.itemsize}"
+        values = requantization.upper.astype(requantization.cap_type)
+        text = "upper bounds by channel"
+        caps = (program.constant(layer, "cap", str(fields["cap"]), values, text),)
     record: dict[str, int | str] = {}
     multiplier, shift = requantization.multiplier, requantization.shift
     if scale and multiplier is not None:
@@ -61,10 +70,9 @@ def add_scaling(program: Program, layer: Layer, requantization: Requantization) 
         else int(shift.flat[0])
     )
     record["offset"] = requantization.offset
-    record["lower"] = requantization.lower
-    record["upper"] = requantization.upper
+    record["lower"], record["upper"] = requantization.bounds
     kind = "channel_scaling" if per_channel else "scaling"
-    return Scaling(fields, suffix, (program.record(layer, "scaling", kind, record),))
+    return Scaling(fields, suffix, (*caps, program.record(layer, "scaling", kind, record)))
 
 
 def _form(requantization: Requantization, output: dtype) -> str:
@@ -73,7 +81,7 @@ def _form(requantization: Requantization, output: dtype) -> str:
     if requantization.multiplier is not None:
         return "scale_even" if even else "scale"
     shifts = requantization.shift
-    full = (output.min, output.max) == (requantization.lower, requantization.upper)
+    full = requantization.bounds == (output.min, output.max) and not requantization.capped
     if output is dtype.int32 and full and not shifts.any() and requantization.offset == 0:
         return "raw"
     if even:

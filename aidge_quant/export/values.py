@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aidge_quant.integer.layers import (
     Add,
+    Affine,
     AveragePool,
     Clamp,
     Layer,
@@ -74,6 +75,8 @@ def replaceable_inputs(layer: Layer, network: IntegerNetwork) -> tuple[str, ...]
     names: tuple[str, ...] = ()
     if isinstance(layer, Clamp | Lookup | Rescale):
         names = layer.inputs
+    elif isinstance(layer, Affine):
+        names = tuple(n for n in layer.inputs[1:] if n != layer.inputs[0])  # a residual
     elif isinstance(layer, Add | Multiply):
         # A factor for every channel is read again at every position.
         names = tuple(n for n in layer.inputs if network.tensor(n).size == output.size)
@@ -94,9 +97,9 @@ def find_values(network: IntegerNetwork) -> tuple[Value, ...]:
     groups: list[list[str]] = []
     births: list[int] = []
     deaths: list[int] = []
-    overlaps: list[tuple[str, ...]] = []
+    overlaps: list[list[int]] = []
 
-    def begin(name: str, birth: int, replaceable: tuple[str, ...]) -> None:
+    def begin(name: str, birth: int, replaceable: list[int]) -> None:
         owner[name] = len(groups)
         groups.append([name])
         births.append(birth)
@@ -105,7 +108,7 @@ def find_values(network: IntegerNetwork) -> tuple[Value, ...]:
 
     for name in network.inputs:
         if name not in owner:
-            begin(name, -1, ())
+            begin(name, -1, [])
     for position, layer in enumerate(network.layers):
         for name in layer.inputs:
             deaths[owner[name]] = position
@@ -113,7 +116,10 @@ def find_values(network: IntegerNetwork) -> tuple[Value, ...]:
             owner[layer.output] = owner[layer.inputs[0]]
             groups[owner[layer.output]].append(layer.output)
         else:
-            begin(layer.output, position, replaceable_inputs(layer, network))
+            replaceable = replaceable_inputs(layer, network)
+            # One value may be read twice under two names, as input and as residual.
+            kept = {owner[name] for name in layer.inputs if name not in replaceable}
+            begin(layer.output, position, [owner[n] for n in replaceable if owner[n] not in kept])
     for name in network.outputs:
         deaths[owner[name]] = end
 
@@ -121,7 +127,7 @@ def find_values(network: IntegerNetwork) -> tuple[Value, ...]:
     for index, names in enumerate(groups):
         first = network.tensor(names[0])
         itemsize = first.dtype.numpy.itemsize
-        dying = (owner[n] for n in overlaps[index] if deaths[owner[n]] == births[index])
+        dying = (found for found in overlaps[index] if deaths[found] == births[index])
         values.append(
             Value(
                 index=index,

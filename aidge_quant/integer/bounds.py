@@ -1,9 +1,10 @@
 """Proof that no accumulator leaves int32, layer by layer.
 
 For every output channel, |bias| + sum |w| * max |x| < 2**31, x over the whole range of the input's
-type. The bound is on absolute values, so that it holds for every partial sum in any order. In the
-single-shift form the shifted accumulator plus the offset is int32 as well; the multiplier form
-works in int64, where |acc * m| + 2**61 < 2**63 for every m and n of the contract.
+type; a residual r adds |factor| * max |r|. The bound is on absolute values, so that it holds for
+every partial sum in any order. In the single-shift form the shifted accumulator plus the offset is
+int32 as well; the multiplier form works in int64, where |acc * m| + 2**61 < 2**63 for every m and n
+of the contract.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,7 +58,10 @@ def affine(layer: layers.Affine, inputs: Sequence[IntegerTensor]) -> None:
     others = tuple(i for i in range(layer.weight.ndim) if i != axis)
     totals = np.abs(layer.weight.astype(np.int64)).sum(axis=others)
     reach = _reach(inputs[0], getattr(layer, "input_zero_point", 0))
-    bounds = (np.abs(layer.bias.astype(np.int64)) + totals * reach).tolist()
+    total = np.abs(layer.bias.astype(np.int64)) + totals * reach
+    if layer.residual is not None:
+        total = total + np.abs(layer.residual.astype(np.int64)) * _reach(inputs[1])
+    bounds = total.tolist()
     remedy = "use fewer bits for its input or its weights, or split the layer"
     _prove(layer, "the accumulator", bounds, remedy)
     _prove_shift(layer, bounds, layer.requantization)

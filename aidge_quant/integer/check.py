@@ -33,8 +33,8 @@ class Rule:
     ----------
     shape, parameters, bounds : functions
         From the modules of these names.
-    inputs : int
-        How many tensors are read; 0 for two or more.
+    inputs : range
+        How many tensors are read.
     reads : tuple of dtype
         Types that the inputs, all of one type, may have.
     writes : tuple of dtype
@@ -44,18 +44,24 @@ class Rule:
     shape: shapes.ShapeRule
     parameters: parameters.ParameterRule = parameters.nothing
     bounds: bounds.BoundRule = bounds.nothing
-    inputs: int = 1
+    inputs: range = range(1, 2)
     reads: tuple[dtype, ...] = _DATA
     writes: tuple[dtype, ...] = _ANY
 
 
+_TWO = range(2, 3)
+#: With a residual, or without.
+_AFFINE = range(1, 3)
+
 RULES: dict[type[Layer], Rule] = {
-    layers.Convolution: Rule(shapes.convolution, parameters.padded, bounds.affine),
-    layers.DepthwiseConvolution: Rule(shapes.depthwise, parameters.padded, bounds.affine),
-    layers.TransposedConvolution: Rule(shapes.transposed, parameters.transposed, bounds.affine),
-    layers.FullyConnected: Rule(shapes.fully_connected, parameters.affine, bounds.affine),
-    layers.Add: Rule(shapes.equal, parameters.add, bounds.add, inputs=2),
-    layers.Multiply: Rule(shapes.multiply, parameters.multiply, bounds.multiply, inputs=2),
+    layers.Convolution: Rule(shapes.convolution, parameters.padded, bounds.affine, _AFFINE),
+    layers.DepthwiseConvolution: Rule(shapes.depthwise, parameters.padded, bounds.affine, _AFFINE),
+    layers.TransposedConvolution: Rule(
+        shapes.transposed, parameters.transposed, bounds.affine, _AFFINE
+    ),
+    layers.FullyConnected: Rule(shapes.fully_connected, parameters.affine, bounds.affine, _AFFINE),
+    layers.Add: Rule(shapes.equal, parameters.add, bounds.add, _TWO),
+    layers.Multiply: Rule(shapes.multiply, parameters.multiply, bounds.multiply, _TWO),
     layers.Rescale: Rule(shapes.equal, parameters.rescale, bounds.rescale),
     layers.AveragePool: Rule(shapes.pool, parameters.average, bounds.average),
     layers.MaxPool: Rule(shapes.pool, writes=()),
@@ -65,7 +71,7 @@ RULES: dict[type[Layer], Rule] = {
     layers.Transpose: Rule(shapes.transpose, reads=_ANY, writes=()),
     layers.Slice: Rule(shapes.slice_, reads=_ANY, writes=()),
     layers.Pad: Rule(shapes.pad, parameters.pad, reads=_ANY, writes=()),
-    layers.Concat: Rule(shapes.concat, inputs=0, reads=_ANY, writes=()),
+    layers.Concat: Rule(shapes.concat, inputs=range(2, 2**31), reads=_ANY, writes=()),
     layers.Resize: Rule(shapes.resize, parameters.resize, reads=_ANY, writes=()),
     layers.ArgMax: Rule(shapes.argmax, reads=_ANY, writes=(dtype.int32,)),
 }
@@ -179,8 +185,9 @@ def _check_layer(layer: Layer, inputs: Sequence[IntegerTensor], output: IntegerT
     rule = RULES.get(type(layer))
     if rule is None:
         raise GraphError(f"{layer}: not a layer of the integer contract")
-    if len(inputs) != rule.inputs and (rule.inputs or len(inputs) < 2):
-        expected = rule.inputs or "two or more"
+    if len(inputs) not in rule.inputs:
+        least, most = rule.inputs[0], rule.inputs[-1]
+        expected = f"{least}" if most == least else f"{least} or {'2' if most == 2 else 'more'}"
         raise GraphError(f"{layer}: reads {len(inputs)} tensors, expected {expected}")
     _check_types(layer, rule, inputs, output)
     expected_shape = rule.shape(layer, inputs, output)

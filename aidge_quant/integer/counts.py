@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.requantization import Requantization
@@ -48,21 +50,32 @@ def layer_macs(network: IntegerNetwork, layer: Layer) -> int:
 
 
 def _step_bytes(step: Requantization | None) -> int:
-    if step is None or not step.per_channel:
+    if step is None:
         return 0
-    return step.shift.size + (0 if step.multiplier is None else 4 * step.multiplier.size)
+    found = 0
+    if step.per_channel:
+        found += step.shift.size + (0 if step.multiplier is None else 4 * step.multiplier.size)
+    if isinstance(step.upper, np.ndarray):
+        found += step.upper.size * step.cap_type.itemsize
+    return found
+
+
+def _factor_bytes(factors: np.ndarray | None) -> int:
+    return 0 if factors is None or factors.size == 1 else 4 * factors.size
 
 
 def parameter_bytes(layer: Layer) -> int:
     """Return the bytes of a layer's constant arrays.
 
     Weights in their own type (int4: half a byte, rounded up to whole bytes), biases of 4 bytes,
-    shifts of 1 and multipliers of 4 where each channel has its own, lookup tables, and index
-    lists of 4 bytes an entry. A number that is one for the whole layer is part of the code.
+    shifts of 1, multipliers and factors of a residual of 4 and upper bounds in the smallest type
+    where each channel has its own, lookup tables, and index lists of 4 bytes an entry. A number
+    that is one for the whole layer is part of the code.
     """
     if isinstance(layer, layers.Affine):
         weight = -(-layer.weight.size * layer.weight_dtype.bits // 8)
-        return weight + 4 * layer.bias.size + _step_bytes(layer.requantization)
+        steps = _step_bytes(layer.requantization) + _factor_bytes(layer.residual)
+        return weight + 4 * layer.bias.size + steps
     if isinstance(layer, layers.Lookup):
         return layer.table.size
     if isinstance(layer, layers.Resize):

@@ -10,7 +10,7 @@ Layers with arithmetic read int8 or int16, all inputs of one type, and write int
 the others write the type that they read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -65,14 +65,20 @@ class Affine(Layer):
         int4, int8 or int16.
     bias : int32 array (out channels,)
         In accumulator units; holds the rounding constants, the output's zero point (see
-        ``Requantization.offset``) and ``-zero_point_in * sum(weight)``.
+        ``Requantization.offset``), ``-zero_point_in * sum(weight)`` and ``-residual *
+        zero_point_residual``.
     requantization : Requantization
+    residual : int32 array (1,) or (out channels,), or None
+        A second input r of the output's shape, in the type of the first, is added to the
+        accumulator: ``acc + residual[o] * r``, one factor for all channels or one each; the
+        residual Add of a network without a rounding of its own. None without.
     """
 
     weight: np.ndarray
     weight_dtype: dtype
     bias: np.ndarray
     requantization: Requantization
+    residual: np.ndarray | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,12 @@ def _within(layer: Layer, field: str, array: np.ndarray, lower: int, upper: int)
         raise DataError(f"{layer}: {field} holds {least} to {most}, expected {lower} to {upper}")
 
 
+def _caps(layer: Layer, lower: int, upper: np.ndarray, output: IntegerTensor) -> None:
+    _array(layer, "upper", upper, dtype.int32, (output.channels,))
+    _of_type(layer, "lower", lower, output.dtype)
+    _within(layer, "upper", upper, lower, output.dtype.max)
+
+
 def _clip(layer: Layer, lower: int, upper: int, output: IntegerTensor) -> None:
     _of_type(layer, "upper", upper, output.dtype)
     _number(layer, "lower", lower, output.dtype.min, upper)
@@ -78,11 +84,16 @@ def requantization(
             f"{layer}: rounding is {step.rounding!r}, expected {HALF_UP!r} or {HALF_EVEN!r}"
         )
     _of_type(layer, "offset", step.offset, dtype.int32)
-    _clip(layer, step.lower, step.upper, output)
+    if not isinstance(step.upper, np.ndarray):
+        _clip(layer, step.lower, step.upper, output)
+    elif isinstance(layer, layers.Affine):
+        _caps(layer, step.lower, step.upper, output)
+    else:
+        raise DataError(f"{layer}: upper is an array, expected one bound for all channels")
 
 
 def affine(layer: layers.Affine, inputs: Sequence[IntegerTensor], output: IntegerTensor) -> None:
-    """Check weight, bias and requantization."""
+    """Check weight, bias, residual and requantization."""
     if layer.weight_dtype not in WEIGHT_TYPES:
         raise DtypeError(
             f"{layer}: weight_dtype is {layer.weight_dtype}, expected int4, int8 or int16"
@@ -91,6 +102,26 @@ def affine(layer: layers.Affine, inputs: Sequence[IntegerTensor], output: Intege
     _within(layer, "weight", layer.weight, -layer.weight_dtype.max, layer.weight_dtype.max)
     _array(layer, "bias", layer.bias, dtype.int32, (output.channels,))
     requantization(layer, layer.requantization, output, output.channels)
+    _residual(layer, inputs, output)
+
+
+def _residual(layer: layers.Affine, inputs: Sequence[IntegerTensor], output: IntegerTensor) -> None:
+    if len(inputs) != (1 if layer.residual is None else 2):
+        without = " without residual" if layer.residual is None else " with residual"
+        raise GraphError(
+            f"{layer}: reads {len(inputs)} tensors{without}, expected {3 - len(inputs)}"
+        )
+    if layer.residual is None:
+        return
+    shape = (1,) if layer.residual.shape == (1,) else (output.channels,)
+    _array(layer, "residual", layer.residual, dtype.int32, shape)
+    if (layer.residual == 0).any():
+        raise DataError(f"{layer}: residual holds 0, expected factors that are not 0")
+    if inputs[1].shape != output.shape:
+        raise ShapeError(
+            f"{layer}: the residual {inputs[1].name} has shape {inputs[1].shape}, expected "
+            f"{output.shape}, that of the output"
+        )
 
 
 def padded(

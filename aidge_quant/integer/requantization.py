@@ -26,7 +26,7 @@ class Requantization:
     Multiplier form, half up, in int64: ``t = (acc * m + (1 << (n - 1))) >> n``; half even likewise
     with ties to even. m is in [2**30, 2**31), n in 1 to 62, held in ``multiplier`` and ``shift``.
 
-    Then ``y = clip(t + offset, lower, upper)``.
+    Then ``y = clip(t + offset, lower, upper)``, or ``upper[c]`` in channel c.
 
     Attributes
     ----------
@@ -36,8 +36,10 @@ class Requantization:
     offset : int
         Added after the shift. 0 where the output's zero point is part of the bias, which is the
         case whenever all shifts are >= 0 in the single-shift, half-up form.
-    lower, upper : int
-        Clip bounds, within the output's type. They carry ReLU and ReLU6.
+    lower : int
+    upper : int, or int32 array (channels,)
+        Clip bounds, within the output's type. They carry ReLU and ReLU6; behind layers with
+        weights the upper one may be one a channel, where equalization has scaled a ReLU6.
     rounding : {"half_up", "half_even"}
     """
 
@@ -45,10 +47,25 @@ class Requantization:
     multiplier: np.ndarray | None
     offset: int
     lower: int
-    upper: int
+    upper: int | np.ndarray
     rounding: str = HALF_UP
 
     @property
     def per_channel(self) -> bool:
         """Whether the channels have shifts of their own."""
         return self.shift.size > 1
+
+    @property
+    def capped(self) -> bool:
+        """Whether the channels have upper bounds of their own."""
+        return isinstance(self.upper, np.ndarray)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the largest output of any channel."""
+        return self.lower, int(np.max(self.upper))
+
+    @property
+    def cap_type(self) -> np.dtype:
+        """The smallest type that stores the upper bounds."""
+        return np.min_scalar_type(-1 - max(self.bounds[1], -1 - int(np.min(self.upper))))

@@ -28,7 +28,8 @@ def _kernel(layer: Layer, x: np.ndarray) -> Callable[..., np.ndarray]:
 
 def _affine(layer: layers.Affine, inputs: Sequence[np.ndarray], **options: Any) -> np.ndarray:
     constants = (layer.weight, layer.bias, layer.requantization)
-    return _kernel(layer, inputs[0])(inputs[0], *constants, **options)
+    residual = None if layer.residual is None else (layer.residual, inputs[1])
+    return _kernel(layer, inputs[0])(inputs[0], *constants, residual=residual, **options)
 
 
 def _convolution(
@@ -78,9 +79,9 @@ def _transposed(
 def _fully_connected(
     layer: layers.FullyConnected, inputs: Sequence[np.ndarray], output: IntegerTensor
 ) -> np.ndarray:
-    x = inputs[0]
-    rows = x.reshape(-1, layer.weight.shape[1])
-    y = _affine(layer, [rows], dtype=output.dtype.numpy)
+    x, (out, depth) = inputs[0], layer.weight.shape
+    rows = [x.reshape(-1, depth), *(r.reshape(-1, out) for r in inputs[1:])]
+    y = _affine(layer, rows, dtype=output.dtype.numpy)
     return y.reshape(x.shape[0], *output.shape)
 
 

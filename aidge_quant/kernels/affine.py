@@ -22,6 +22,8 @@ from aidge_quant.kernels.requantization import Requantizes, packed
 
 # Rows of products are this long, or a multiple: AQ_DEPTH in _kernels/matmul.h.
 _DEPTH = 16
+# A factor and what it is multiplied with: what an Add in the accumulator takes.
+Residual = tuple[np.ndarray, np.ndarray]
 # Rows of a fully connected layer that are accumulated before they are requantized.
 _BLOCK = 64
 
@@ -32,6 +34,31 @@ def _deep(rows: np.ndarray) -> np.ndarray:
     result = np.zeros((*rows.shape[:-1], -(-count // _DEPTH) * _DEPTH), np.int16)
     result[..., :count] = rows
     return result
+
+
+def _packed_residual(
+    kernel: str, residual: Residual | None, like: np.ndarray, shape: tuple[int, ...]
+) -> Residual:
+    """Return factors and values as the compiled kernels take them; empty without a residual.
+
+    Parameters
+    ----------
+    kernel : str
+        For messages.
+    residual : (int32 array (1,) or (out,), array of ``shape``), or None
+    like : array
+        The input, whose type the values must have.
+    shape : tuple of int
+        Of the output.
+    """
+    if residual is None:
+        return np.empty(0, np.int32), np.empty((0,) * len(shape), np.int16)
+    factors = checked(kernel, "residual factors", residual[0], (np.int32,), 1)
+    values = checked(kernel, "residual", residual[1], (like.dtype.type,), len(shape))
+    if factors.shape != (1,):
+        expect_shape(kernel, "residual factors", factors, shape[-1:])
+    expect_shape(kernel, "residual", values, shape)
+    return factors, np.ascontiguousarray(values, np.int16)
 
 
 def _expect_groups(kernel: str, x: np.ndarray, weight: np.ndarray, groups: int) -> None:
@@ -57,6 +84,7 @@ def conv(
     groups: int,
     pad_value: int,
     dtype: np.dtype | type,
+    residual: Residual | None = None,
 ) -> np.ndarray:
     """Return the 2-D convolution of a batch of images, requantized.
 
@@ -74,6 +102,9 @@ def conv(
         Read outside the image.
     dtype : numpy type
         Of the output: int8, int16 or int32.
+    residual : (int32 array (1,) or (out,), array), optional
+        Factors, and what is added to the accumulator times them: of the output's shape, in the
+        input's type.
 
     Returns
     -------
@@ -89,7 +120,8 @@ def conv(
     bias = checked("conv", "bias", bias, (np.int32,), 1)
     _expect_groups("conv", x, weight, groups)
     expect_shape("conv", "bias", bias, weight.shape[:1])
-    return _conv(x, weight, bias, requantization, stride, dilation, padding, pad_value, dtype)
+    window = (stride, dilation, padding, pad_value)
+    return _conv(x, weight, bias, requantization, *window, dtype, x, residual)
 
 
 def _conv(
@@ -102,6 +134,8 @@ def _conv(
     padding: tuple[int, int, int, int],
     pad_value: int,
     dtype: np.dtype | type,
+    like: np.ndarray,
+    residual: Residual | None,
 ) -> np.ndarray:
     """Allocate what the convolution needs and run it; the groups follow from the shapes."""
     out, kernel_height, kernel_width, depth = weight.shape
@@ -120,6 +154,7 @@ def _conv(
         stride,
         dilation,
         *packed("conv", requantization, out, y.dtype),
+        *_packed_residual("conv", residual, like, y.shape),
         np.zeros((width, taps.shape[2]), np.int16),
         np.empty((width, out), np.int32),
         y,
@@ -138,6 +173,7 @@ def depthwise_conv(
     padding: tuple[int, int, int, int],
     pad_value: int,
     dtype: np.dtype | type,
+    residual: Residual | None = None,
 ) -> np.ndarray:
     """Return the depthwise convolution of a batch of images, requantized.
 
@@ -146,7 +182,7 @@ def depthwise_conv(
     x : int8 or int16 array (batch, height, width, channels)
     weight : int8 or int16 array (kernel height, kernel width, channels)
     bias : int32 array (channels,)
-    requantization, stride, dilation, padding, pad_value, dtype
+    requantization, stride, dilation, padding, pad_value, dtype, residual
         As those of ``conv``.
 
     Returns
@@ -175,6 +211,7 @@ def depthwise_conv(
         stride,
         dilation,
         *packed(kernel, requantization, channels, y.dtype),
+        *_packed_residual(kernel, residual, x, y.shape),
         np.empty((width, channels), np.int32),
         y,
     )
@@ -193,6 +230,7 @@ def conv_transpose(
     groups: int,
     input_zero_point: int,
     dtype: np.dtype | type,
+    residual: Residual | None = None,
 ) -> np.ndarray:
     """Return the 2-D transposed convolution of a batch of images, requantized.
 
@@ -205,7 +243,7 @@ def conv_transpose(
         Cut off the output; added to it where negative.
     input_zero_point : int
         Subtracted from the input; 0 for int16.
-    requantization, stride, dilation, groups, dtype
+    requantization, stride, dilation, groups, dtype, residual
         As those of ``conv``.
 
     Returns
@@ -242,8 +280,8 @@ def conv_transpose(
     values = x.astype(np.int16) - np.int16(input_zero_point)
     spread[:, rows[:, None], columns] = values[:, sources_y[:, None], sources_x]
     reversed_weight = weight[:, ::-1, ::-1]
-    one, none = (1, 1), (0, 0, 0, 0)
-    return _conv(spread, reversed_weight, bias, requantization, one, dilation, none, 0, dtype)
+    window = ((1, 1), dilation, (0, 0, 0, 0), 0)
+    return _conv(spread, reversed_weight, bias, requantization, *window, dtype, x, residual)
 
 
 def _spread(size: int, stride: int, before: int, room: int) -> tuple[np.ndarray, np.ndarray]:
@@ -261,6 +299,7 @@ def fc(
     requantization: Requantizes,
     *,
     dtype: np.dtype | type,
+    residual: Residual | None = None,
 ) -> np.ndarray:
     """Return the fully connected layer of a batch of rows, requantized.
 
@@ -269,7 +308,7 @@ def fc(
     x : int8 or int16 array (rows, in)
     weight : int8 or int16 array (out, in)
     bias : int32 array (out,)
-    requantization, dtype
+    requantization, dtype, residual
         As those of ``conv``.
 
     Returns
@@ -293,6 +332,7 @@ def fc(
         _deep(weight),
         bias,
         *packed("fc", requantization, out, y.dtype),
+        *_packed_residual("fc", residual, x, y.shape),
         np.empty((min(_BLOCK, x.shape[0]), out), np.int32),
         y,
     )

@@ -39,8 +39,8 @@ class Requantizes(Protocol):
         """Smallest output."""
 
     @property
-    def upper(self) -> int:
-        """Largest output."""
+    def upper(self) -> int | np.ndarray:
+        """Largest output, or int32 array (channels,) of them."""
 
     @property
     def rounding(self) -> str:
@@ -49,8 +49,8 @@ class Requantizes(Protocol):
 
 def packed(
     kernel: str, requantization: Requantizes, channels: int, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the constants, shifts and multipliers as the compiled kernels take them.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the constants, shifts, multipliers and upper bounds as the compiled kernels take them.
 
     Parameters
     ----------
@@ -58,13 +58,14 @@ def packed(
         For the message.
     requantization : Requantizes
     channels : int
-        How many channels may have shifts of their own; 1 where they cannot.
+        How many channels may have shifts and upper bounds of their own; 1 where they cannot.
     dtype : numpy type
         Of the output.
 
     Returns
     -------
-    int32 array (4,), int32 array (1,) or (channels,), int32 array of that shape
+    int32 array (3,), int32 array (1,) or (channels,), int32 array of that shape, int32 array (1,)
+    or (channels,)
 
     Raises
     ------
@@ -99,15 +100,20 @@ def packed(
         ) from None
     if form == _FORMS[False, HALF_UP] and shift.min() >= 0:
         form = _RIGHT_SHIFTS
+    upper = np.atleast_1d(requantization.upper)
+    if upper.shape not in ((1,), (channels,)):
+        raise ShapeError(
+            f"{kernel}: upper has shape {upper.shape}, expected one bound or ({channels},)"
+        )
     limits = np.iinfo(dtype)
-    if not limits.min <= requantization.lower <= requantization.upper <= limits.max:
+    if not limits.min <= requantization.lower <= upper.min() <= upper.max() <= limits.max:
         raise DataError(
             f"{kernel}: clip bounds are {requantization.lower} and {requantization.upper}, "
             f"expected them in order and in the range of {dtype}"
         )
-    constants = (form, requantization.offset, requantization.lower, requantization.upper)
     return (
-        np.array(constants, np.int32),
+        np.array((form, requantization.offset, requantization.lower), np.int32),
         np.ascontiguousarray(shift, np.int32),
         np.ascontiguousarray(factors, np.int32),
+        np.ascontiguousarray(upper, np.int32),
     )

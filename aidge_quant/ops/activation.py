@@ -43,12 +43,14 @@ class Clip(Pointwise):
 
     Attributes
     ----------
-    lower, upper : float
+    lower : float
+    upper : float, or float64 array (channels,) along axis 1
         In units of the data: passes that scale the data scale these too. Infinite where absent.
+        Equalization that scales the channels of a ReLU6 makes the array; no other pass does.
     """
 
     lower: float = -np.inf
-    upper: float = np.inf
+    upper: float | np.ndarray = np.inf
 
     traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Clip",)
@@ -56,11 +58,14 @@ class Clip(Pointwise):
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the clipped values in the type of x."""
         (x,) = present(arrays, 1)
+        upper = self.upper
+        if isinstance(upper, np.ndarray):
+            upper = upper.reshape(-1, *(1,) * (x.ndim - 2))
         if x.dtype.kind in "iu":
             bounds = np.iinfo(x.dtype)
             lower = int(max(self.lower, bounds.min))
-            return np.clip(x, lower, int(min(self.upper, bounds.max)))
-        return np.minimum(np.maximum(x, x.dtype.type(self.lower)), x.dtype.type(self.upper))
+            return np.clip(x, lower, np.minimum(upper, bounds.max).astype(x.dtype))
+        return np.minimum(np.maximum(x, x.dtype.type(self.lower)), np.asarray(upper, x.dtype))
 
 
 @operator

@@ -115,15 +115,13 @@ def quantize_normalized_network(
 def rounded_constants(operator: Clip | Pad, levels: Levels) -> Clip | Pad:
     """Return the operator with its constants rounded and within the integers of its data."""
 
-    def nearest(value: float) -> int:
-        if np.isinf(value):
-            return levels.upper if value > 0 else levels.lower
-        return min(max(int(np.floor(value + 0.5)), levels.lower), levels.upper)
+    def nearest(value: float | np.ndarray) -> np.ndarray:
+        return np.clip(np.floor(np.asarray(value) + 0.5), levels.lower, levels.upper)
 
     if isinstance(operator, Pad):
-        return dataclasses.replace(operator, value=nearest(operator.value))
-    lower, upper = nearest(operator.lower), nearest(operator.upper)
-    return dataclasses.replace(operator, lower=lower, upper=upper)
+        return dataclasses.replace(operator, value=int(nearest(operator.value)))
+    lower, upper = int(nearest(operator.lower)), nearest(operator.upper)
+    return dataclasses.replace(operator, lower=lower, upper=upper if upper.ndim else int(upper))
 
 
 def _complete(node: Node, factor: float, levels: Levels | None, rounding: str | None) -> None:

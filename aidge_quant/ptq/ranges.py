@@ -77,4 +77,4 @@ def clip_bound(network: GraphView, node: Node) -> float:
     clips = [n.operator for n in readers if isinstance(n.operator, Clip)]
     if not is_activation_quantizer(node) or network.is_output(node) or len(clips) < len(readers):
         return np.inf
-    return max((max(abs(c.lower), abs(c.upper)) for c in clips), default=np.inf)
+    return max((float(np.abs([c.lower, np.max(c.upper)]).max()) for c in clips), default=np.inf)

@@ -14,12 +14,13 @@ def constant_bounds(network: GraphView) -> None:
             _to_clip(network, node)
         if isinstance(node.operator, Clip):
             inner = node.input(0).node
-            if isinstance(inner.operator, Clip) and network.sole_consumer(inner) is node:
-                node.operator = _joined(inner.operator, node.operator)
+            joined = _joined(inner.operator, node.operator)
+            if joined is not None and network.sole_consumer(inner) is node:
+                node.operator = joined
                 network.bypass(inner)
     for node in network.nodes:
         operator = node.operator
-        if isinstance(operator, Clip) and operator.lower == 0 and operator.upper == np.inf:
+        if isinstance(operator, Clip) and operator.lower == 0 and np.all(operator.upper == np.inf):
             node.operator = ReLU()
 
 
@@ -35,7 +36,12 @@ def _to_clip(network: GraphView, node: Node) -> None:
         return
 
 
-def _joined(first: Clip, second: Clip) -> Clip:
-    """Return the Clip that does what ``first`` and then ``second`` do."""
-    bounds = (min(max(b, second.lower), second.upper) for b in (first.lower, first.upper))
-    return Clip(*bounds)
+def _joined(first: object, second: Clip) -> Clip | None:
+    """Return the Clip that does what ``first`` and then ``second`` do, both with one bound."""
+    if not isinstance(first, Clip):
+        return None
+    upper, last = first.upper, second.upper
+    if isinstance(upper, np.ndarray) or isinstance(last, np.ndarray):
+        return None
+    lower, upper = (min(max(bound, second.lower), last) for bound in (first.lower, upper))
+    return Clip(lower, upper)

@@ -68,7 +68,7 @@ def tensor_intervals(network: IntegerNetwork) -> dict[str, Interval]:
 def _interval(network: IntegerNetwork, layer: Layer, found: Mapping[str, Interval]) -> Interval:
     step = getattr(layer, "requantization", None)
     if step is not None:
-        return Interval(int(step.lower), int(step.upper))
+        return Interval(*step.bounds)
     if isinstance(layer, AveragePool | Clamp):
         return Interval(int(layer.lower), int(layer.upper))
     if isinstance(layer, Lookup | ArgMax):

@@ -107,7 +107,8 @@ def channel_groups(network: GraphView, *, clip_arrays: bool = False) -> ChannelG
     -----
     A positive factor passes ReLU, PReLU and other homogeneous functions, pools, sums and
     differences, nodes that move values, and Clip with a lower bound of 0 or none; with a finite
-    upper bound, only where ``clip_arrays`` is set. ``FIXED`` are: inputs and outputs of the
+    upper bound, only where ``clip_arrays`` is set and a layer with weights is right before it:
+    only such a layer ends in a bound for every channel. ``FIXED`` are: inputs and outputs of the
     network, constants, what other functions, products and nodes without a rule read or write, and
     both sides of an affine node that shares a parameter or works on other axes than channels.
 
@@ -212,7 +213,8 @@ class _Walk:
         if any(not isinstance(port.node.operator, Producer) for port in others):
             return None
         if isinstance(operator, Clip):
-            bounded = not self.clip_arrays and np.isfinite(operator.upper).any()
+            capped = self.clip_arrays and is_affine(node.input(0).node)
+            bounded = not capped and np.isfinite(operator.upper).any()
             passes = operator.lower in (0, -np.inf) and not bounded
             return self._spread(node.input(0)) if passes else None
         if isinstance(operator, Pad):

@@ -5,7 +5,7 @@ import numpy as np
 from aidge_quant.graph import Node
 from aidge_quant.integer.layers import Affine
 from aidge_quant.integer.network import IntegerNetwork
-from aidge_quant.ops import ConvTranspose
+from aidge_quant.ops import ConvTranspose, Sub
 from aidge_quant.tuning.evaluation import Evaluation
 from aidge_quant.tuning.numbers import resolve
 from aidge_quant.tuning.realize import integer_network, scaled_weight
@@ -49,7 +49,8 @@ def fit_layers(
     Notes
     -----
     Bias: ``b = E[W x] + b_float - s_w s_x E[q_w q_x]`` over samples and positions, the means of the
-    float and of the integer network (Nagel et al. 2019, section 4.2).
+    float and of the integer network (Nagel et al. 2019, section 4.2); what a residual adds counts
+    in both means.
     """
     rng = np.random.default_rng(seed)
     if halving:
@@ -62,7 +63,7 @@ def fit_layers(
         if isinstance(node.operator, ConvTranspose):
             continue
         network = integer_network(skeleton, scheme)
-        x = evaluation.tensor(network, _layer(network, node).inputs[0])
+        x, *added = (evaluation.tensor(network, name) for name in _layer(network, node).inputs)
         if rounding:
             moments = _moments(node, x, rows, rng)
             if halving:
@@ -71,6 +72,8 @@ def fit_layers(
             q = _rounded(skeleton, scheme, site, node, moments, top, greedy)
             scheme = scheme.having(weights={**scheme.weights, site.name: q})
         bias = _bias(skeleton, scheme, site, node, x, statistics, top)
+        if added:
+            bias -= _added_means(skeleton, scheme, site, added[0])
         scheme = scheme.having(biases={**scheme.biases, site.name: bias})
     return scheme
 
@@ -89,6 +92,14 @@ def _moments(node: Node, x: np.ndarray, count: int, rng: np.random.Generator) ->
     rows = tap_rows(node, x, count, rng)
     rows = (rows - rows.mean(axis=1, keepdims=True)).astype(np.float32)
     return (rows.transpose(0, 2, 1) @ rows).astype(np.float64) / rows.shape[1]
+
+
+def _added_means(skeleton: Skeleton, scheme: Scheme, site: Site, added: np.ndarray) -> np.ndarray:
+    """Return the mean that a residual adds to every channel: float64 (out,)."""
+    unit = resolve(skeleton, scheme)[site.sources[1]].scale
+    sign = -1 if isinstance(skeleton.graph.node(site.sum).operator, Sub) else 1
+    others = tuple(axis for axis in range(added.ndim) if axis != 1)
+    return sign * unit * added.mean(axis=others, dtype=np.float64)
 
 
 def _by_group(node: Node, weight: np.ndarray) -> np.ndarray:

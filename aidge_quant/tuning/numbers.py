@@ -1,5 +1,6 @@
 """From choices to numbers: scales, intervals, shifts and multipliers that the contract can hold."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ LARGEST_SHIFT = 20
 LARGEST_SPREAD = 10
 #: Integer factors of an Add: their rounding is far below that of the data.
 LARGEST_FACTOR = 2**14
+#: Integer factor of a residual in an accumulator: 2**22 * 128 leaves int32 room.
+LARGEST_RESIDUAL = 2**22
 #: Factor of a product of two int8 differences, within int32 with its rounding constant.
 LARGEST_PRODUCT_FACTOR = 2**13 - 1
 
@@ -34,6 +37,8 @@ class Numbers:
     weight_scale : float64 array () or (out,)
     factors : tuple of int
         Of the operands of an Add, or the one of a product.
+    residual : int64 array () or (out,), or None
+        Factor of what is added to the accumulator.
     """
 
     scale: float
@@ -42,6 +47,7 @@ class Numbers:
     shift: np.ndarray
     weight_scale: np.ndarray
     factors: tuple[int, ...] = ()
+    residual: np.ndarray | None = None
 
 
 def interval(span: Span, *, zero_points: bool) -> tuple[float, int, int]:
@@ -68,9 +74,11 @@ def resolve(skeleton: Skeleton, scheme: Scheme) -> dict[str, Numbers]:
     A layer with weights has a free output scale: its weights take ``s_w = 2**-k s_y / s_x``, k the
     largest for which the largest weight fits, less the scheme's exponent. A sum of N positions has
     ``s_y = s_x 2**k / N``; an Add integer factors ``2**k s_i / s_y``, at most 2**14 and rounded; a
-    product ``s_y = s_a s_b 2**k / m``.
+    product ``s_y = s_a s_b 2**k / m``. A residual r in an accumulator has the factor ``m 2**(k_c -
+    k)``, k the least shift, exactly: ``s_y = s_r 2**k / m`` is the next scale that allows it.
     """
     found: dict[str, Numbers] = {}
+    members = Counter(site.group for site in skeleton.sites.values())
     for site in skeleton.sites.values():
         span = scheme.spans[site.group]
         scale, lower, upper = interval(span, zero_points=scheme.zero_points)
@@ -79,6 +87,9 @@ def resolve(skeleton: Skeleton, scheme: Scheme) -> dict[str, Numbers]:
             found[site.name] = free
         elif site.kind == AFFINE:
             found[site.name] = _affine(skeleton, scheme, site, found, free)
+            if site.sum:
+                shared = members[site.group] > 1
+                found[site.name] = _with_residual(scheme, site, found, found[site.name], shared)
         elif site.kind == ADD:
             found[site.name] = _sum(site, found, free)
         elif site.kind == POOL:
@@ -140,6 +151,36 @@ def _affine(
     if not per_channel:
         whole, weight_scale = whole.reshape(()), weight_scale.reshape(())
     return Numbers(free.scale, free.lower, free.upper, whole, weight_scale)
+
+
+def _with_residual(
+    scheme: Scheme, site: Site, found: Mapping[str, Numbers], plain: Numbers, shared: bool
+) -> Numbers:
+    """Return the numbers of a layer whose accumulator takes a residual.
+
+    Parameters
+    ----------
+    plain : Numbers
+        Those without.
+    shared : bool
+        Whether other sites have the same scale: it stays, and the factors are rounded.
+    """
+    incoming, added = (found[name].scale for name in site.sources)
+    ratio = added / plain.scale
+    most = int(np.floor(np.log2(LARGEST_RESIDUAL / ratio)))
+    shift = np.asarray(np.minimum(plain.shift, most))
+    least = 2.0 ** int(shift.min())
+    factor = np.floor(ratio * least)
+    if shared or factor < 1:
+        factors = np.asarray(np.maximum(np.floor(ratio * 2.0**shift + 0.5), 1), np.int64)
+        scaled = replace(plain, weight_scale=plain.weight_scale * 2.0 ** (plain.shift - shift))
+        return replace(scaled, shift=shift, residual=factors)
+    scale = added * least / factor
+    factors = np.asarray(factor * 2.0**shift / least, np.int64)
+    moved = _moved(plain, scheme.spans[site.group], scheme, scale, 0)
+    return replace(
+        moved, shift=shift, weight_scale=2.0**-shift * scale / incoming, residual=factors
+    )
 
 
 def _has_channel_scales(node: Node) -> bool:

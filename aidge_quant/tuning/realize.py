@@ -91,6 +91,11 @@ def _write(
     )
     if site.kind == AFFINE:
         _write_parameters(graph, skeleton, scheme, site, numbers)
+        if found.residual is not None:
+            rank = np.ndim(skeleton.weight(site).operator.value)
+            shape = (1, -1, *(1,) * (rank - 2)) if found.residual.ndim else ()
+            factors = _integers(found.residual.reshape(shape), dtype.int32)
+            graph.node(site.multipliers[0]).operator = factors
     elif site.kind == ADD:
         for name, factor in zip(site.multipliers, found.factors, strict=True):
             graph.node(name).operator = _integers(np.asarray(factor), dtype.int32)

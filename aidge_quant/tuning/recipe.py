@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from aidge_quant.errors import DataError, UnsupportedError
-from aidge_quant.graph import GraphView
+from aidge_quant.graph import GraphView, Node
 from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.onnx_io import load_onnx
+from aidge_quant.ops import Clip
 from aidge_quant.ptq import prepare_network
 from aidge_quant.ptq.architecture import require_supported
 from aidge_quant.ptq.calibration import Calibration, calibration_batches
@@ -151,8 +152,9 @@ def quantize(
     Notes
     -----
     Activation scales are free reals; the weights take ``2**-k s_y / s_x``. Steps: zero points,
-    int32 logits, equalization, clipping, bias correction, joint search of the scales, exponents and
-    second-order rounding of the weights. Each is kept only if the error at the outputs falls on the
+    int32 logits, residual Adds in the accumulator, equalization (through ReLU6 with a cap for every
+    channel), clipping, bias correction, joint search of the scales, exponents and second-order
+    rounding of the weights. Each is kept only if the error at the outputs falls on the
     samples that were held back.
     """
     options = _checked_effort(effort, weight_bits, activation_bits, single_shift)
@@ -196,8 +198,8 @@ def _checked_effort(
     return EFFORTS[effort]
 
 
-def _course(graph: GraphView, split: Split, options: Effort) -> _Course:
-    skeleton = build_skeleton(graph)
+def _course(graph: GraphView, split: Split, options: Effort, fuse: bool) -> _Course:
+    skeleton = build_skeleton(graph, fuse=fuse)
     fitted = {name: parts[0][: options.fitted] for name, parts in split.items()}
     statistics = observe(skeleton, fitted)
     held = {name: parts[1] for name, parts in split.items()}
@@ -231,25 +233,40 @@ class _Climb:
 
     def best(self, graph: GraphView, weight_bits: int, per_channel: bool) -> tuple[_Course, Scheme]:
         """Return the best scheme found, and leave the steps of its way in ``rungs``."""
-        course = _course(graph, self._split, self._options)
+        course = _course(graph, self._split, self._options, False)
         spans = grouped(course.skeleton, course.statistics.extremes)
         scheme = Scheme(spans, weight_bits=weight_bits, per_channel=per_channel)
         first = _Candidate(course, scheme, _level(course, scheme))
         first = self._attempt(first, "bias correction", scheme)
         first = self._attempt(first, "zero points", first.scheme.having(zero_points=True))
         first = self._attempt(first, "int32 logits", first.scheme.having(wide_logits=True))
+        first = self._fused(first, graph)
         starts = self._starts(first, graph)
         finished = [self._finish(start) for start in starts[: self._options.ways]]
         found = max(finished, key=lambda candidate: candidate.level)
         self.rungs = list(found.rungs)
         return found.course, found.scheme
 
+    def _fused(self, first: _Candidate, graph: GraphView) -> _Candidate:
+        """Return the start with every Add in the accumulator before it, if that is better."""
+        course = _course(graph, self._split, self._options, True)
+        if not any(site.sum for site in course.skeleton.sites.values()):
+            return first
+        spans = grouped(course.skeleton, course.statistics.extremes)
+        scheme = first.scheme.having(spans=spans, biases={})
+        start = _Candidate(course, scheme, first.level, first.rungs)
+        fused = self._attempt(start, "Add in the accumulator", scheme, always=True)
+        return fused if fused.level > first.level else replace(first, rungs=fused.rungs)
+
     def _starts(self, first: _Candidate, graph: GraphView) -> list[_Candidate]:
         """Return equalized or not, clipped or not, best first."""
         courses = {"": first.course}
-        equalized = graph.clone()
-        if equalize_channels(equalized):
-            courses["equalization"] = _course(equalized, self._split, self._options)
+        fuse = any(site.sum for site in first.course.skeleton.sites.values())
+        for way, caps in (("equalization", False), ("equalization with caps", True)):
+            equalized = graph.clone()
+            factors = equalize_channels(equalized, clip_arrays=caps)
+            if factors and (not caps or any(np.ndim(_bound(node)) for node in equalized)):
+                courses[way] = _course(equalized, self._split, self._options, fuse)
         found = [first]
         for way, course in courses.items():
             statistics = course.statistics
@@ -312,6 +329,11 @@ class _Climb:
         if kept or always:
             return _Candidate(course, fitted, after, rungs)
         return _Candidate(course, before.scheme, before.level, rungs)
+
+
+def _bound(node: Node) -> float | np.ndarray:
+    """Return the upper bound of a Clip, 0 for another node."""
+    return node.operator.upper if isinstance(node.operator, Clip) else 0.0
 
 
 def _level(course: _Course, scheme: Scheme) -> float:

@@ -11,9 +11,12 @@ import numpy as np
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.ops import (
+    FC,
+    Add,
     AveragePool,
     Clip,
     Concat,
+    Conv,
     Flatten,
     GlobalAveragePool,
     Input,
@@ -54,15 +57,17 @@ class Site:
     kind : str
         What drives the quantizer: INPUT, AFFINE, ADD (two tensors), PRODUCT, FUNCTION or POOL.
     node : str
-        The node whose output the quantizer reads.
+        The node that computes what the quantizer reads.
+    sum : str
+        The Add or Sub that takes the accumulator of ``node`` before the quantizer; "" without.
     observed : str
         The node whose values decide the range: the last clip behind the quantizer.
     sources : tuple of str
-        Sites of the data operands.
+        Sites of the data operands; the last one is that of the residual where there is a ``sum``.
     signs : tuple of int
         Of the operands of an Add: -1 where it is subtracted.
     multipliers : tuple of str
-        Producers of the integer factors, one an operand of an Add.
+        Producers of the integer factors, one an operand of an Add, or the one of a residual.
     group : str
         Sites of one group share scale and interval: the inputs of a Concat.
     count : int
@@ -84,6 +89,12 @@ class Site:
     count: int = 1
     is_logits: bool = False
     feeds_table: bool = False
+    sum: str = ""
+
+    @property
+    def total(self) -> str:
+        """The node whose output the quantizer reads."""
+        return self.sum or self.node
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,13 +118,16 @@ class Skeleton:
         return self.graph.node(site.node).input(2).node
 
 
-def build_skeleton(prepared: GraphView) -> Skeleton:
+def build_skeleton(prepared: GraphView, *, fuse: bool = False) -> Skeleton:
     """Return the skeleton of a prepared float network, which stays as it is.
 
     Parameters
     ----------
     prepared : GraphView
         After ``prepare_network``, equalized or not.
+    fuse : bool
+        Let an Add take the accumulator of the layer before it, without a quantizer between them.
+        Of two such layers, the one that comes last.
     """
     graph = prepared.clone()
     insert_scaling_nodes(graph)
@@ -125,6 +139,8 @@ def build_skeleton(prepared: GraphView) -> Skeleton:
         _scale(graph, node, f"{node.name}_Scaling")
     _sum_pools(graph)
     _multiply_operands(graph)
+    if fuse:
+        _fuse_sums(graph)
     for node in graph.topological():
         if is_affine(node) and not node.has_input(2):
             channels = node.input(1).node.operator.value.shape[node.operator.output_axis]
@@ -197,6 +213,35 @@ def _multiply_operands(graph: GraphView) -> None:
             added.annotations[Annotation.IS_COMPENSATION] = True
 
 
+def _fuse_sums(graph: GraphView) -> None:
+    """Let every Add and Sub that can take the accumulator of a layer before it."""
+    order = {node: place for place, node in enumerate(graph.topological())}
+    for node in graph.topological():
+        if not isinstance(node.operator, Add | Sub):
+            continue
+        slots = (0,) if isinstance(node.operator, Sub) else (0, 1)
+        layers = {s: layer for s in slots if (layer := _layer_before(graph, node, s)) is not None}
+        if layers:
+            slot = max(layers, key=lambda s: order[layers[s]])
+            multiplier = node.input(slot).node
+            quantizer, one = multiplier.input(0).node, multiplier.input(1).node
+            graph.bypass(multiplier)
+            graph.bypass(quantizer)
+            if one in graph:
+                graph.remove(one)
+
+
+def _layer_before(graph: GraphView, node: Node, slot: int) -> Node | None:
+    """Return the layer whose quantized output only this operand of an Add is, if there is one."""
+    quantizer = node.input(slot).node.input(0).node
+    if not isinstance(quantizer.operator, Quantizer) or graph.sole_consumer(quantizer) is None:
+        return None
+    layer = quantizer.input(0).node
+    other = node.input(1 - slot).node.input(0).node
+    plain = isinstance(layer.operator, Conv | FC) and graph.sole_consumer(layer) is quantizer
+    return layer if plain and other is not quantizer else None
+
+
 def _sites(graph: GraphView) -> dict[str, Site]:
     groups = {node: node.name for node in activation_quantizers(graph)}
     for node in graph.topological():
@@ -227,6 +272,8 @@ def _site(graph: GraphView, node: Node, group: str) -> Site:
         before = (source(total.input(0)).name,)
         common["is_logits"] = _only_outputs(graph, observed)
         return Site(node.name, AFFINE, total.name, sources=before, **common)
+    if any(is_affine(total.input(slot).node) for slot in data_slots(total)):
+        return _fused_site(node, total, common)
     if is_product(total):
         both = tuple(source(total.input(slot)).name for slot in data_slots(total))
         return Site(node.name, PRODUCT, total.name, sources=both, **common)
@@ -241,6 +288,16 @@ def _site(graph: GraphView, node: Node, group: str) -> Site:
         multipliers=tuple(operand.input(1).node.name for operand in operands),
         **common,
     )
+
+
+def _fused_site(node: Node, total: Node, common: dict[str, Any]) -> Site:
+    """Return the site of a layer whose accumulator the Add ``total`` takes."""
+    operands = [total.input(slot).node for slot in data_slots(total)]
+    layer = next(operand for operand in operands if is_affine(operand))
+    multiplier = next(operand for operand in operands if operand is not layer)
+    sources = (source(layer.input(0)).name, source(multiplier.input(0)).name)
+    common |= {"multipliers": (multiplier.input(1).node.name,), "sum": total.name}
+    return Site(node.name, AFFINE, layer.name, sources=sources, **common)
 
 
 def _only_outputs(graph: GraphView, node: Node) -> bool:

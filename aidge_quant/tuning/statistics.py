@@ -27,7 +27,7 @@ class Statistics:
     values : mapping of float32 array by site
         A sample of the values.
     means : mapping of float64 array (out,) by affine site
-        Mean of every channel in front of the quantizer.
+        Mean of every channel in front of the quantizer, what an Add adds included.
     outputs : mapping of float32 array (n, *shape) by output name
     """
 
@@ -47,7 +47,7 @@ def observe(skeleton: Skeleton, inputs: Mapping[str, np.ndarray]) -> Statistics:
     for site in skeleton.sites.values():
         observed.setdefault(graph.node(site.observed), []).append(site.name)
         if site.kind == AFFINE:
-            totals[graph.node(site.node)] = site.name
+            totals[graph.node(site.total)] = site.name
     low = dict.fromkeys(skeleton.sites, 0.0)
     high = dict.fromkeys(skeleton.sites, 0.0)
     values: dict[str, list[np.ndarray]] = {name: [] for name in skeleton.sites}
@@ -62,7 +62,8 @@ def observe(skeleton: Skeleton, inputs: Mapping[str, np.ndarray]) -> Statistics:
             flat = array.ravel()
             values[name].append(flat[:: max(1, flat.size // KEPT)].copy())
         if node in totals:
-            axis = array.ndim - 1 if isinstance(node.operator, FC) else 1
+            layer = graph.node(skeleton.sites[totals[node]].node)
+            axis = array.ndim - 1 if isinstance(layer.operator, FC) else 1
             others = tuple(i for i in range(array.ndim) if i not in (0, axis))
             per_sample = array.mean(axis=others, dtype=np.float64)
             means[totals[node]].append(per_sample.reshape(len(array), -1))

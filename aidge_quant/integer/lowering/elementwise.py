@@ -5,9 +5,11 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.graph import Annotation, Node, Port
 from aidge_quant.integer.layers import Add, Clamp, Lookup, Multiply, Rescale
+from aidge_quant.integer.lowering.affine import Sum, emit_affine
 from aidge_quant.integer.lowering.builder import Builder, View
 from aidge_quant.integer.lowering.requantize import (
     Tail,
+    channel_compensation,
     clipped,
     compensation,
     data_port,
@@ -22,7 +24,15 @@ from aidge_quant.ops import Dequantizer, Quantizer, Sub, Trait
 
 
 def lower_add(builder: Builder, node: Node) -> None:
-    """Add and Sub of two tensors of one shape, with the compensations in the multipliers."""
+    """Add and Sub of two tensors of one shape, with the compensations in the multipliers.
+
+    Where one operand is the accumulator of an affine node, the sum becomes part of its layer.
+    """
+    operands = (port.node for port in node.inputs[:2] if port is not None)
+    waiting = [operand for operand in operands if Trait.AFFINE in operand.operator.traits]
+    if waiting:
+        _add_to_accumulator(builder, node, waiting)
+        return
     (first, factor), (second, other) = (_operand(builder, port) for port in node.inputs[:2])
     if first.shape != second.shape:
         raise builder.refuse(
@@ -45,6 +55,22 @@ def _operand(builder: Builder, port: Port | None) -> tuple[IntegerTensor, int]:
     if not port.node.annotations.get(Annotation.IS_COMPENSATION):
         return builder.tensor(port), 1
     return builder.tensor(data_port(builder, port.node)), compensation(builder, port.node)
+
+
+def _add_to_accumulator(builder: Builder, node: Node, waiting: list[Node]) -> None:
+    """Emit the layer of the affine node whose accumulator an Add or Sub takes."""
+    subtracts = isinstance(node.operator, Sub)
+    if len(waiting) > 1 or (subtracts and node.input(0).node is not waiting[0]):
+        reason = "both its inputs are" if len(waiting) > 1 else "it subtracts"
+        raise builder.refuse(
+            node, f"{reason} an accumulator without a quantizer", "call quantize_network before"
+        )
+    other = next(port for port in node.inputs[:2] if port is not None and port.node not in waiting)
+    factors = np.ones((), np.int64)
+    if other.node.annotations.get(Annotation.IS_COMPENSATION):
+        factors = channel_compensation(builder, other.node)
+        other = data_port(builder, other.node)
+    emit_affine(builder, waiting[0], Sum(node, other, -factors if subtracts else factors))
 
 
 def lower_mul(builder: Builder, node: Node) -> None:
@@ -92,9 +118,13 @@ def lower_clip(builder: Builder, node: Node) -> None:
     """ReLU and Clip that nothing before could take over."""
     view = builder.view(node.input(0))
     lower, upper = clipped(node, view.lower, view.upper)
-    if (lower, upper) == (view.lower, view.upper):
+    if isinstance(upper, int) and (lower, upper) == (view.lower, view.upper):
         builder.bind(node, view)
         return
+    if not isinstance(upper, int):
+        raise builder.refuse(
+            node, "it has a bound for every channel, and no layer with weights before it"
+        )
     data = builder.tensor(node.input(0))
     out = builder.output(node, like=data)
     bounds = (lower + data.zero_point, upper + data.zero_point)
@@ -178,7 +208,7 @@ def _output(builder: Builder, tail: Tail) -> IntegerTensor:
         scale=tail.scale,
         zero_point=tail.zero_point,
     )
-    builder.bind(tail.last, View(out, builder.shape(tail.last), tail.lower, tail.upper))
+    builder.bind(tail.last, View(out, builder.shape(tail.last), *tail.bounds))
     return out
 
 

@@ -7,7 +7,7 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import AidgeQuantError, UnsupportedError
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Node
-from aidge_quant.integer.lowering.affine import lower_conv, lower_conv_transpose, lower_fc
+from aidge_quant.integer.lowering.affine import lower_affine
 from aidge_quant.integer.lowering.builder import Builder, View
 from aidge_quant.integer.lowering.elementwise import (
     lower_add,
@@ -41,9 +41,9 @@ from aidge_quant.ops import Input, Quantizer
 
 #: The rule of each operator, by its name.
 RULES: Mapping[str, Callable[[Builder, Node], None]] = {
-    "Conv": lower_conv,
-    "ConvTranspose": lower_conv_transpose,
-    "FC": lower_fc,
+    "Conv": lower_affine,
+    "ConvTranspose": lower_affine,
+    "FC": lower_affine,
     "Add": lower_add,
     "Sub": lower_add,
     "Mul": lower_mul,
@@ -144,7 +144,7 @@ def _lower_input(builder: Builder, node: Node) -> None:
             scale=tail.scale,
             zero_point=tail.zero_point,
         )
-        builder.bind(tail.last, View(tensor, builder.shape(node), tail.lower, tail.upper))
+        builder.bind(tail.last, View(tensor, builder.shape(node), *tail.bounds))
     elif noted:
         declared = operator.element_type if operator.element_type.is_integer else dtype.int8
         scale = node.annotations[Annotation.SCALE]

@@ -79,7 +79,7 @@ def lower_sum_pool(builder: Builder, node: Node) -> None:
     out = builder.output(
         tail.last, element_type=tail.element_type, scale=tail.scale, zero_point=tail.zero_point
     )
-    builder.bind(tail.last, View(out, builder.shape(tail.last), tail.lower, tail.upper))
+    builder.bind(tail.last, View(out, builder.shape(tail.last), *tail.bounds))
     builder.emit(
         AveragePool(
             node.name,
@@ -93,7 +93,7 @@ def lower_sum_pool(builder: Builder, node: Node) -> None:
             zero_point=data.zero_point,
             bias=int(folded_bias(node.name, np.asarray(zeros), addend)),
             lower=form.lower,
-            upper=form.upper,
+            upper=form.bounds[1],
             requantization=form,
         )
     )

@@ -25,7 +25,8 @@ class Tail:
     quantizer : Quantizer
     coefficient : int
         Compensation multiplied into the accumulator; 1 without.
-    lower, upper : int
+    lower : int
+    upper : int or int64 array (channels,)
         Bounds of the stored value less its zero point.
     scale : float or array
         Real value of one unit.
@@ -38,7 +39,7 @@ class Tail:
     quantizer: Quantizer
     coefficient: int
     lower: int
-    upper: int
+    upper: int | np.ndarray
     scale: float | np.ndarray
     element_type: dtype
     zero_point: int
@@ -48,9 +49,21 @@ class Tail:
         """The node whose output is stored."""
         return self.nodes[-1]
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the largest value of any channel, less the zero point."""
+        return self.lower, int(np.max(self.upper))
 
-def read_tail(builder: Builder, node: Node) -> Tail:
+
+def read_tail(builder: Builder, node: Node, *, affine: bool = False) -> Tail:
     """Return the tail of ``node``, whose output is an accumulator, and mark its nodes as fused.
+
+    Parameters
+    ----------
+    builder : Builder
+    node : Node
+    affine : bool
+        Whether it belongs to a layer with weights, whose channels may have bounds of their own.
 
     Raises
     ------
@@ -69,12 +82,12 @@ def read_tail(builder: Builder, node: Node) -> Tail:
             node, "no quantizer follows its accumulator", "call quantize_network before lower"
         )
     nodes.append(following)
-    return _with_clips(builder, nodes, coefficient)
+    return _with_clips(builder, nodes, coefficient, affine)
 
 
 def quantizer_tail(builder: Builder, node: Node, coefficient: int = 1) -> Tail:
     """Return the tail that starts at the quantizer ``node`` itself."""
-    return _with_clips(builder, [node], coefficient)
+    return _with_clips(builder, [node], coefficient, False)
 
 
 def compensation(builder: Builder, node: Node) -> int:
@@ -86,12 +99,25 @@ def compensation(builder: Builder, node: Node) -> int:
     return int(value.item())
 
 
+def channel_compensation(builder: Builder, node: Node) -> np.ndarray:
+    """Return the integer coefficients of a compensation node, int64 () or (channels,)."""
+    port = next(p for p in node.inputs if p is not None and builder.is_constant(p.node))
+    values = np.asarray(builder.constant(port), np.float64)
+    along = [axis for axis, size in enumerate(values.shape) if size > 1]
+    whole = np.array_equal(values, np.floor(values))
+    if not isinstance(node.operator, Mul) or along not in ([], [1]) or not whole:
+        raise builder.refuse(
+            node, f"its coefficients {values.shape} are not integers, one or one a channel"
+        )
+    return values.reshape((-1,) if along else ()).astype(np.int64)
+
+
 def data_port(builder: Builder, node: Node) -> Port:
     """Return the input of ``node`` that is not a constant."""
     return next(p for p in node.inputs if p is not None and not builder.is_constant(p.node))
 
 
-def _with_clips(builder: Builder, nodes: list[Node], coefficient: int) -> Tail:
+def _with_clips(builder: Builder, nodes: list[Node], coefficient: int, affine: bool) -> Tail:
     node = nodes[-1]
     quantizer: Quantizer = node.operator
     if quantizer.rounding is None or quantizer.clip is None:
@@ -99,31 +125,37 @@ def _with_clips(builder: Builder, nodes: list[Node], coefficient: int) -> Tail:
     if Annotation.SCALE not in node.annotations:
         raise builder.refuse(node, "the real value of its integers is not noted on it")
     scale = node.annotations[Annotation.SCALE]
-    lower, upper = quantizer.clip
+    lower: int = quantizer.clip[0]
+    upper: int | np.ndarray = quantizer.clip[1]
     following = builder.graph.sole_consumer(node)
     while following is not None and isinstance(following.operator, ReLU | Clip):
+        if np.ndim(getattr(following.operator, "upper", 0)) and not affine:
+            raise builder.refuse(
+                following, "it has a bound for every channel, and no layer with weights before it"
+            )
         lower, upper = clipped(following, lower, upper)
         nodes.append(following)
         following = builder.graph.sole_consumer(following)
     element_type = storage_type(quantizer.clip)
-    zero_point = stored_zero_point(lower, upper, element_type)
+    zero_point = stored_zero_point(lower, int(np.max(upper)), element_type)
     builder.fused.update(nodes)
     return Tail(tuple(nodes), quantizer, coefficient, lower, upper, scale, element_type, zero_point)
 
 
-def clipped(node: Node, lower: int, upper: int) -> tuple[int, int]:
-    """Return the bounds behind a ReLU or an integer Clip."""
-    if isinstance(node.operator, ReLU):
-        return max(lower, 0), max(upper, 0)
-    low, high = node.operator.lower, node.operator.upper
+def clipped(node: Node, lower: int, upper: int | np.ndarray) -> tuple[int, int | np.ndarray]:
+    """Return the bounds behind a ReLU or an integer Clip, the upper ones as those of Tail."""
+    low, high = np.asarray(0.0), np.asarray(np.inf)
+    if isinstance(node.operator, Clip):
+        low, high = np.asarray(node.operator.lower), np.asarray(node.operator.upper)
     for bound in (low, high):
-        if np.isfinite(bound) and bound != int(bound):
+        finite = np.isfinite(bound)
+        if not (np.floor(bound) == bound)[finite].all():
             raise GraphError(f"{node.name} (Clip): bound {bound} is not on the integer grid")
-    if np.isfinite(low):
-        lower, upper = max(lower, int(low)), max(upper, int(low))
-    if np.isfinite(high):
-        lower, upper = min(lower, int(high)), min(upper, int(high))
-    return lower, upper
+    # Like numpy and ONNX: where the bounds cross, the upper one wins.
+    least, most = np.maximum(lower, low), np.minimum(np.maximum(upper, low), high)
+    if most.ndim:
+        return int(min(least, most.min())), most.astype(np.int64)
+    return int(min(least, most)), int(most)
 
 
 def storage_type(clip: tuple[int, int]) -> dtype:
@@ -168,8 +200,9 @@ def requantization(tail: Tail, channels: int) -> tuple[Requantization, np.ndarra
         Rounding constants and, where all shifts are to the right, the output's zero point.
     """
     quantizer = tail.quantizer
-    lower = tail.lower + tail.zero_point
-    upper = tail.upper + tail.zero_point
+    lower, upper = tail.lower + tail.zero_point, tail.upper + tail.zero_point
+    if isinstance(upper, np.ndarray):
+        upper = upper.astype(np.int32)
     rounding = quantizer.rounding or HALF_UP
     if quantizer.shift is None:
         multiplier, shift = fixed_point(np.asarray(quantizer.scale, np.float64), channels)
