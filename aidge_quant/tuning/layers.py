@@ -9,11 +9,14 @@ from aidge_quant.ops import ConvTranspose, Sub
 from aidge_quant.tuning.evaluation import Evaluation
 from aidge_quant.tuning.numbers import resolve
 from aidge_quant.tuning.realize import integer_network, scaled_weight
-from aidge_quant.tuning.rounding import exponents, round_weights
+from aidge_quant.tuning.rounding import exponents, refitted, round_weights
 from aidge_quant.tuning.scheme import Scheme
 from aidge_quant.tuning.skeleton import Site, Skeleton
 from aidge_quant.tuning.statistics import Statistics
 from aidge_quant.tuning.windows import tap_means, tap_rows
+
+#: Rows that a refit of the weights needs for each tap: with fewer it fits the noise.
+ROWS_PER_TAP = 8
 
 
 def fit_layers(
@@ -24,6 +27,7 @@ def fit_layers(
     *,
     rounding: bool = False,
     halving: bool = False,
+    refit: bool = False,
     rows: int = 8192,
     greedy: bool = True,
     seed: int = 0,
@@ -41,6 +45,9 @@ def fit_layers(
         Round the weights by the second moments of the layer's input; else they are nearest.
     halving : bool
         Choose the exponents of the weight scales too.
+    refit : bool
+        Before they are rounded, let the weights make up for the errors of the layer's input, where
+        there are rows enough; ``statistics`` has the float inputs then.
     rows : int
         Positions of each layer that the second moments are taken of, drawn with ``seed``.
     greedy : bool
@@ -66,10 +73,14 @@ def fit_layers(
         x, *added = (evaluation.tensor(network, name) for name in _layer(network, node).inputs)
         if rounding:
             moments = _moments(node, x, rows, rng)
+            weight = skeleton.weight(site).operator.value.astype(np.float64)
+            if refit:
+                unit = resolve(skeleton, scheme)[site.sources[0]].scale
+                weight = _refitted(node, weight, x, statistics.inputs[site.name] / unit, rows, rng)
             if halving:
-                found = _exponents(skeleton, scheme, site, node, moments, top)
+                found = _exponents(skeleton, scheme, site, weight, moments, top)
                 scheme = scheme.having(exponents={**scheme.exponents, site.name: found})
-            q = _rounded(skeleton, scheme, site, node, moments, top, greedy)
+            q = _rounded(skeleton, scheme, site, weight, moments, top, greedy)
             scheme = scheme.having(weights={**scheme.weights, site.name: q})
         bias = _bias(skeleton, scheme, site, node, x, statistics, top)
         if added:
@@ -102,6 +113,38 @@ def _added_means(skeleton: Skeleton, scheme: Scheme, site: Site, added: np.ndarr
     return sign * unit * added.mean(axis=others, dtype=np.float64)
 
 
+def _refitted(
+    node: Node,
+    weight: np.ndarray,
+    x: np.ndarray,
+    wanted: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return the weight that makes up for the errors of the input, or as it was: too few rows.
+
+    Parameters
+    ----------
+    x : int array (n, *shape)
+    wanted : float array (m, *shape)
+        What x stands for, in the same units; of the first samples.
+    """
+    seed = rng.integers(2**32)
+    read, meant = (
+        tap_rows(node, part[: len(wanted)], count, np.random.default_rng(seed))
+        for part in (x, wanted)
+    )
+    groups, rows, taps = read.shape
+    if rows < ROWS_PER_TAP * taps:
+        return weight
+    targets = _by_group(node, weight)
+    found = [
+        refitted(targets[g], *(part[g] - part[g].mean(axis=0) for part in (read, meant)))
+        for g in range(groups)
+    ]
+    return np.stack(found).reshape(weight.shape)
+
+
 def _by_group(node: Node, weight: np.ndarray) -> np.ndarray:
     """Return the weight (groups, out / groups, taps)."""
     groups = getattr(node.operator, "groups", 1)
@@ -109,10 +152,16 @@ def _by_group(node: Node, weight: np.ndarray) -> np.ndarray:
 
 
 def _exponents(
-    skeleton: Skeleton, scheme: Scheme, site: Site, node: Node, moments: np.ndarray, top: int
+    skeleton: Skeleton,
+    scheme: Scheme,
+    site: Site,
+    weight: np.ndarray,
+    moments: np.ndarray,
+    top: int,
 ) -> np.ndarray:
+    node = skeleton.graph.node(site.node)
     numbers = resolve(skeleton, scheme)[site.name]
-    target = _by_group(node, scaled_weight(skeleton, site, numbers))
+    target = _by_group(node, scaled_weight(node, weight, numbers))
     if numbers.weight_scale.ndim:
         choices = [
             exponents(rows, m, top, per_row=True) for rows, m in zip(target, moments, strict=True)
@@ -132,13 +181,13 @@ def _rounded(
     skeleton: Skeleton,
     scheme: Scheme,
     site: Site,
-    node: Node,
+    weight: np.ndarray,
     moments: np.ndarray,
     top: int,
     greedy: bool,
 ) -> np.ndarray:
-    numbers = resolve(skeleton, scheme)[site.name]
-    scaled = scaled_weight(skeleton, site, numbers)
+    node = skeleton.graph.node(site.node)
+    scaled = scaled_weight(node, weight, resolve(skeleton, scheme)[site.name])
     groups = zip(_by_group(node, scaled), moments, strict=True)
     rounded = np.stack([round_weights(rows, m, top, greedy=greedy) for rows, m in groups])
     return rounded.reshape(scaled.shape)
@@ -157,7 +206,8 @@ def _bias(
     numbers = resolved[site.name]
     q = scheme.weights.get(site.name)
     if q is None:
-        q = np.floor(scaled_weight(skeleton, site, numbers) + 0.5)
+        weight = skeleton.weight(site).operator.value.astype(np.float64)
+        q = np.floor(scaled_weight(node, weight, numbers) + 0.5)
     q = _by_group(node, np.clip(q, -top, top))
     sums = np.einsum("goi,gi->go", q, tap_means(node, x)).ravel()
     unit = numbers.weight_scale * resolved[site.sources[0]].scale

@@ -48,10 +48,8 @@ def real_bias(skeleton: Skeleton, scheme: Scheme, site: Site) -> np.ndarray:
     return value
 
 
-def scaled_weight(skeleton: Skeleton, site: Site, numbers: Numbers) -> np.ndarray:
-    """Return the float64 weight in integer units, not rounded, in the layout of the graph."""
-    node = skeleton.graph.node(site.node)
-    value = skeleton.weight(site).operator.value.astype(np.float64)
+def scaled_weight(node: Node, value: np.ndarray, numbers: Numbers) -> np.ndarray:
+    """Return a float64 weight of an affine node in integer units, not rounded."""
     if numbers.weight_scale.ndim == 0:
         return value / numbers.weight_scale
     return scale_output_channels(node, value, 1 / numbers.weight_scale)
@@ -118,7 +116,8 @@ def _write_parameters(
     top = 2 ** (scheme.weight_bits - 1) - 1
     integers = scheme.weights.get(site.name)
     if integers is None:
-        integers = round_half_up(scaled_weight(skeleton, site, found))
+        value = skeleton.weight(site).operator.value.astype(np.float64)
+        integers = round_half_up(scaled_weight(skeleton.graph.node(site.node), value, found))
     element_type = WEIGHT_TYPES[scheme.weight_bits]
     _set(graph, skeleton.weight(site), np.clip(integers, -top, top), element_type)
     unit = found.weight_scale * incoming

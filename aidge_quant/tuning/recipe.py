@@ -57,6 +57,8 @@ class Effort:
         How many of the starts (equalized or not, clipped or not) go all the way, best first.
     thorough : bool
         Whether rounding begins from greedy rounding too, and exponents are chosen.
+    refit : bool
+        Whether weights make up for the errors of what their layers read.
     """
 
     fitted: int
@@ -65,12 +67,13 @@ class Effort:
     rows: int
     ways: int
     thorough: bool
+    refit: bool
 
 
 EFFORTS = {
-    "fast": Effort(64, 0, (), 2048, 1, False),
-    "balanced": Effort(128, 64, (0.25,), 4096, 1, True),
-    "high": Effort(192, 192, (0.5, 0.25, 0.125), 16384, 4, True),
+    "fast": Effort(64, 0, (), 2048, 1, False, False),
+    "balanced": Effort(128, 64, (0.25,), 4096, 1, True, True),
+    "high": Effort(192, 192, (0.5, 0.25, 0.125), 16384, 4, True, True),
 }
 #: A quarter of the samples is held back, and at least this many are needed in all.
 LEAST_SAMPLES = 8
@@ -201,7 +204,7 @@ def _checked_effort(
 def _course(graph: GraphView, split: Split, options: Effort, fuse: bool) -> _Course:
     skeleton = build_skeleton(graph, fuse=fuse)
     fitted = {name: parts[0][: options.fitted] for name, parts in split.items()}
-    statistics = observe(skeleton, fitted)
+    statistics = observe(skeleton, fitted, keep_inputs=options.refit)
     held = {name: parts[1] for name, parts in split.items()}
     few = {name: x[: max(options.searched, 1)] for name, x in fitted.items()}
     references = {name: y[: max(options.searched, 1)] for name, y in statistics.outputs.items()}
@@ -299,7 +302,11 @@ class _Climb:
         if not options.thorough:
             return rounded
         step = "exponents and rounding"
-        return self._attempt(rounded, step, rounded.scheme, rounding=True, halving=True)
+        found = self._attempt(rounded, step, rounded.scheme, rounding=True, halving=True)
+        if not options.refit:
+            return found
+        choices = {"rounding": True, "halving": bool(found.scheme.exponents)}
+        return self._attempt(found, "refit and rounding", found.scheme, refit=True, **choices)
 
     def _attempt(
         self,

@@ -3,6 +3,7 @@
 import numpy as np
 
 DAMPING = 0.01
+RIDGE = 0.1
 
 
 def round_weights(
@@ -48,6 +49,34 @@ def round_weights(
     errors = np.stack([rounding_error(q, target, moments) for q in candidates])
     best = errors.argmin(axis=0)
     return np.where((best == 0)[:, None], candidates[0], candidates[1])
+
+
+def refitted(target: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return weights whose outputs on ``read`` are nearest to those of ``target`` on ``wanted``.
+
+    Parameters
+    ----------
+    target : float64 array (out, taps)
+    read, wanted : float array (rows, taps)
+        What the layer reads in the integer and in the float network, in the same units, less their
+        means.
+
+    Returns
+    -------
+    float64 array (out, taps)
+
+    Notes
+    -----
+    ``V = W + W E[(x - q) q^T] (H + ridge)^-1`` with H = E[q q^T], the least squares solution held
+    near W by a tenth of the mean diagonal (Hubara et al. 2021, arXiv 2006.10518, without its
+    gradient steps).
+    """
+    moments = read.T @ read
+    ridge = RIDGE * float(np.diag(moments).mean())
+    crossed = (wanted - read).T @ read
+    # W C (H + r)^-1; the matrix is symmetric, so that solving from the left will do.
+    moved = np.linalg.solve(moments + ridge * np.eye(len(moments)), (target @ crossed).T).T
+    return target + moved
 
 
 def rounding_error(q: np.ndarray, target: np.ndarray, moments: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from aidge_quant.tuning.skeleton import AFFINE, Skeleton
 BATCH = 32
 #: Values kept of a tensor and batch, evenly spaced, for percentiles and clipping by error.
 KEPT = 1 << 14
+#: Room for what the layers with weights read.
+INPUT_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +31,27 @@ class Statistics:
     means : mapping of float64 array (out,) by affine site
         Mean of every channel in front of the quantizer, what an Add adds included.
     outputs : mapping of float32 array (n, *shape) by output name
+    inputs : mapping of float32 array (m, *shape) by affine site
+        What its layer reads, of the first samples; empty unless asked for.
     """
 
     extremes: Mapping[str, Span]
     values: Mapping[str, np.ndarray]
     means: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, np.ndarray]
 
 
-def observe(skeleton: Skeleton, inputs: Mapping[str, np.ndarray]) -> Statistics:
-    """Run the float network on ``inputs`` (n, *shape) and return what it shows at every site."""
+def observe(
+    skeleton: Skeleton, inputs: Mapping[str, np.ndarray], *, keep_inputs: bool = False
+) -> Statistics:
+    """Run the float network on ``inputs`` (n, *shape) and return what it shows at every site.
+
+    Parameters
+    ----------
+    keep_inputs : bool
+        Keep what the layers with weights read, of as many samples as fit in INPUT_BYTES.
+    """
     graph = skeleton.graph
     order = graph.topological()
     count = len(next(iter(inputs.values())))
@@ -53,6 +66,9 @@ def observe(skeleton: Skeleton, inputs: Mapping[str, np.ndarray]) -> Statistics:
     values: dict[str, list[np.ndarray]] = {name: [] for name in skeleton.sites}
     means: dict[str, list[np.ndarray]] = {name: [] for name in totals.values()}
     outputs: dict[str, list[np.ndarray]] = {}
+    readers = _readers(skeleton) if keep_inputs else {}
+    kept: dict[str, list[np.ndarray]] = {name: [] for names in readers.values() for name in names}
+    room = INPUT_BYTES
 
     def see(node: Node, arrays: tuple[np.ndarray, ...]) -> None:
         array = arrays[0]
@@ -67,17 +83,33 @@ def observe(skeleton: Skeleton, inputs: Mapping[str, np.ndarray]) -> Statistics:
             others = tuple(i for i in range(array.ndim) if i not in (0, axis))
             per_sample = array.mean(axis=others, dtype=np.float64)
             means[totals[node]].append(per_sample.reshape(len(array), -1))
+        if room > 0:
+            for name in readers.get(node, ()):
+                kept[name].append(array)
 
     for start in range(0, count, BATCH):
         batch = {name: x[start : start + BATCH] for name, x in inputs.items()}
         for name, array in evaluate(graph, batch, observe=see, order=order).items():
             outputs.setdefault(name, []).append(array)
+        # A whole batch is kept or none of it, so that all layers keep the same samples.
+        distinct = {id(parts[-1]): parts[-1].nbytes for parts in kept.values()}
+        room -= sum(distinct.values()) if room > 0 else 0
     return Statistics(
         {name: Span(low[name], high[name]) for name in skeleton.sites},
         {name: np.concatenate(parts) for name, parts in values.items()},
         {name: np.concatenate(parts).mean(axis=0) for name, parts in means.items()},
         {name: np.concatenate(parts) for name, parts in outputs.items()},
+        {name: np.concatenate(parts) for name, parts in kept.items()},
     )
+
+
+def _readers(skeleton: Skeleton) -> dict[Node, list[str]]:
+    """Return the affine sites by the node whose output their layers read."""
+    found: dict[Node, list[str]] = {}
+    for site in skeleton.affine:
+        node = skeleton.graph.node(site.node).input(0).node
+        found.setdefault(node, []).append(site.name)
+    return found
 
 
 def grouped(skeleton: Skeleton, spans: Mapping[str, Span]) -> dict[str, Span]:
