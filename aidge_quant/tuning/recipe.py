@@ -111,6 +111,11 @@ class _Course:
     searched: Evaluation
     held_back: Evaluation
 
+    @property
+    def fuses(self) -> bool:
+        """Whether an Add is in an accumulator."""
+        return any(site.sum for site in self.skeleton.sites.values())
+
 
 def quantize(
     network: GraphView | str | Path,
@@ -201,20 +206,21 @@ def _checked_effort(
     return EFFORTS[effort]
 
 
-def _course(graph: GraphView, split: Split, options: Effort, fuse: bool) -> _Course:
+def _course(
+    graph: GraphView, split: Split, options: Effort, fuse: bool, like: _Course | None = None
+) -> _Course:
+    """Return a course; ``like`` is another of the same function, judged by the same outputs."""
     skeleton = build_skeleton(graph, fuse=fuse)
     fitted = {name: parts[0][: options.fitted] for name, parts in split.items()}
     statistics = observe(skeleton, fitted, keep_inputs=options.refit)
-    held = {name: parts[1] for name, parts in split.items()}
     few = {name: x[: max(options.searched, 1)] for name, x in fitted.items()}
     references = {name: y[: max(options.searched, 1)] for name, y in statistics.outputs.items()}
-    return _Course(
-        skeleton,
-        statistics,
-        Evaluation(fitted, statistics.outputs),
-        Evaluation(few, references),
-        Evaluation(held, observe(skeleton, held).outputs),
-    )
+    held = like.held_back if like is not None else None
+    if held is None:
+        rest = {name: parts[1] for name, parts in split.items()}
+        held = Evaluation(rest, observe(skeleton, rest).outputs)
+    few_samples = Evaluation(few, references)
+    return _Course(skeleton, statistics, Evaluation(fitted, statistics.outputs), few_samples, held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,8 +258,8 @@ class _Climb:
 
     def _fused(self, first: _Candidate, graph: GraphView) -> _Candidate:
         """Return the start with every Add in the accumulator before it, if that is better."""
-        course = _course(graph, self._split, self._options, True)
-        if not any(site.sum for site in course.skeleton.sites.values()):
+        course = _course(graph, self._split, self._options, True, first.course)
+        if not course.fuses:
             return first
         spans = grouped(course.skeleton, course.statistics.extremes)
         scheme = first.scheme.having(spans=spans, biases={})
@@ -264,12 +270,13 @@ class _Climb:
     def _starts(self, first: _Candidate, graph: GraphView) -> list[_Candidate]:
         """Return equalized or not, clipped or not, best first."""
         courses = {"": first.course}
-        fuse = any(site.sum for site in first.course.skeleton.sites.values())
+        fuse = first.course.fuses
         for way, caps in (("equalization", False), ("equalization with caps", True)):
             equalized = graph.clone()
             factors = equalize_channels(equalized, clip_arrays=caps)
             if factors and (not caps or any(np.ndim(_bound(node)) for node in equalized)):
-                courses[way] = _course(equalized, self._split, self._options, fuse)
+                options = (self._split, self._options, fuse, first.course)
+                courses[way] = _course(equalized, *options)
         found = [first]
         for way, course in courses.items():
             statistics = course.statistics

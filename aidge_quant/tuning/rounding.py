@@ -73,6 +73,8 @@ def refitted(target: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np.nda
     """
     moments = read.T @ read
     ridge = RIDGE * float(np.diag(moments).mean())
+    if ridge == 0:
+        return target  # it reads nothing
     crossed = (wanted - read).T @ read
     # W C (H + r)^-1; the matrix is symmetric, so that solving from the left will do.
     moved = np.linalg.solve(moments + ridge * np.eye(len(moments)), (target @ crossed).T).T

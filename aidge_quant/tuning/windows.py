@@ -37,12 +37,13 @@ def tap_views(node: Node, x: np.ndarray) -> np.ndarray:
 
 def tap_means(node: Node, x: np.ndarray) -> np.ndarray:
     """Return the mean of every tap over samples and positions: float64 (groups, taps)."""
-    seen = tap_views(node, x)
     if isinstance(node.operator, FC):
-        return seen.mean(axis=0, dtype=np.float64)
+        return tap_views(node, x).mean(axis=0, dtype=np.float64)
+    # The mean over samples first: windows of one image instead of all.
+    seen = tap_views(node, x.mean(axis=0, dtype=np.float64, keepdims=True))
     rank = len(node.operator.stride)
     axes = (0, *range(2, 2 + rank))
-    return seen.mean(axis=axes, dtype=np.float64).reshape(seen.shape[1], -1)
+    return seen.mean(axis=axes).reshape(seen.shape[1], -1)
 
 
 def tap_rows(node: Node, x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
