@@ -78,6 +78,9 @@ class Quantizer(Operator):
             if self.shift is not None and self.rounding is not None:
                 return shift_right(x.astype(np.int64), self._along(self.shift, x), self.rounding)
             x = x.astype(np.float64)
+        elif self.element_type is not None and self.element_type.is_integer:
+            # As the integer network quantizes its input: float32 is too coarse for 16 bits.
+            x = x.astype(np.float64)
         factor = np.asarray(self.scale, np.float64)
         y = x * self._along(factor, x).astype(x.dtype)
         if self.rounding == HALF_UP:
