@@ -8,7 +8,8 @@ from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.ops import ConvTranspose, Sub
 from aidge_quant.tuning.evaluation import Evaluation
 from aidge_quant.tuning.numbers import resolve
-from aidge_quant.tuning.realize import integer_network, scaled_weight
+from aidge_quant.tuning.precision import constant_reach, overflowing_rows, tensor_reach
+from aidge_quant.tuning.realize import float_weight, integer_network, scaled_weight
 from aidge_quant.tuning.rounding import exponents, refitted, round_weights
 from aidge_quant.tuning.scheme import Scheme
 from aidge_quant.tuning.skeleton import Site, Skeleton
@@ -64,16 +65,15 @@ def fit_layers(
         scheme = scheme.having(exponents={}, weights={})
     elif rounding:
         scheme = scheme.having(weights={})
-    top = 2 ** (scheme.weight_bits - 1) - 1
     for site in skeleton.affine:
-        node = skeleton.graph.node(site.node)
+        node, top = skeleton.graph.node(site.node), scheme.largest_weight(site.name)
         if isinstance(node.operator, ConvTranspose):
             continue
         network = integer_network(skeleton, scheme)
         x, *added = (evaluation.tensor(network, name) for name in _layer(network, node).inputs)
         if rounding:
             moments = _moments(node, x, rows, rng)
-            weight = skeleton.weight(site).operator.value.astype(np.float64)
+            weight = float_weight(skeleton, site)
             if refit:
                 unit = resolve(skeleton, scheme)[site.sources[0]].scale
                 weight = _refitted(node, weight, x, statistics.inputs[site.name] / unit, rows, rng)
@@ -187,10 +187,21 @@ def _rounded(
     greedy: bool,
 ) -> np.ndarray:
     node = skeleton.graph.node(site.node)
-    scaled = scaled_weight(node, weight, resolve(skeleton, scheme)[site.name])
+    resolved = resolve(skeleton, scheme)
+    numbers = resolved[site.name]
+    scaled = scaled_weight(node, weight, numbers)
     groups = zip(_by_group(node, scaled), moments, strict=True)
     rounded = np.stack([round_weights(rows, m, top, greedy=greedy) for rows, m in groups])
-    return rounded.reshape(scaled.shape)
+    rounded = rounded.reshape(scaled.shape)
+    unit = numbers.weight_scale * resolved[site.sources[0]].scale
+    added = resolved[site.sources[-1]].scale
+    beside = constant_reach(skeleton, scheme, site, added) / unit
+    # The network's own weight, rounded to nearest, has room in the accumulator
+    # (``least_weight_scales``); another may not.
+    over = overflowing_rows(rounded, beside, tensor_reach(skeleton, scheme, site.sources[0]))
+    own = scaled_weight(node, float_weight(skeleton, site), numbers)
+    rounded[over] = np.clip(np.floor(own[over] + 0.5), -top, top)
+    return rounded
 
 
 def _bias(
@@ -206,7 +217,7 @@ def _bias(
     numbers = resolved[site.name]
     q = scheme.weights.get(site.name)
     if q is None:
-        weight = skeleton.weight(site).operator.value.astype(np.float64)
+        weight = float_weight(skeleton, site)
         q = np.floor(scaled_weight(node, weight, numbers) + 0.5)
     q = _by_group(node, np.clip(q, -top, top))
     sums = np.einsum("goi,gi->go", q, tap_means(node, x)).ravel()

@@ -17,7 +17,7 @@ from aidge_quant.tuning.numbers import INT32_LIMIT, Numbers, resolve
 from aidge_quant.tuning.scheme import Scheme
 from aidge_quant.tuning.skeleton import ADD, AFFINE, FUNCTION, INPUT, PRODUCT, Site, Skeleton
 
-WEIGHT_TYPES = {4: dtype.int4, 8: dtype.int8}
+WEIGHT_TYPES = {4: dtype.int4, 8: dtype.int8, 16: dtype.int16}
 
 
 def quantized_graph(skeleton: Skeleton, scheme: Scheme) -> GraphView:
@@ -46,6 +46,11 @@ def real_bias(skeleton: Skeleton, scheme: Scheme, site: Site) -> np.ndarray:
     if value is None:
         value = np.asarray(skeleton.bias(site).operator.value, np.float64).ravel()
     return value
+
+
+def float_weight(skeleton: Skeleton, site: Site) -> np.ndarray:
+    """Return the float64 weight of an affine site in the layout of the graph."""
+    return skeleton.weight(site).operator.value.astype(np.float64)
 
 
 def scaled_weight(node: Node, value: np.ndarray, numbers: Numbers) -> np.ndarray:
@@ -113,12 +118,12 @@ def _write_parameters(
     numbers: dict[str, Numbers],
 ) -> None:
     found, incoming = numbers[site.name], numbers[site.sources[0]].scale
-    top = 2 ** (scheme.weight_bits - 1) - 1
+    top = scheme.largest_weight(site.name)
     integers = scheme.weights.get(site.name)
     if integers is None:
-        value = skeleton.weight(site).operator.value.astype(np.float64)
+        value = float_weight(skeleton, site)
         integers = round_half_up(scaled_weight(skeleton.graph.node(site.node), value, found))
-    element_type = WEIGHT_TYPES[scheme.weight_bits]
+    element_type = WEIGHT_TYPES[scheme.bits_of_weight(site.name)]
     _set(graph, skeleton.weight(site), np.clip(integers, -top, top), element_type)
     unit = found.weight_scale * incoming
     bias = round_half_up(real_bias(skeleton, scheme, site) / unit)

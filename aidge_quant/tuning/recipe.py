@@ -22,6 +22,7 @@ from aidge_quant.tuning.equalization import equalize_channels
 from aidge_quant.tuning.evaluation import Evaluation
 from aidge_quant.tuning.ladder import Ladder, Rung
 from aidge_quant.tuning.layers import fit_layers
+from aidge_quant.tuning.precision import agreed_bits, whole_spans
 from aidge_quant.tuning.realize import integer_network, quantized_graph
 from aidge_quant.tuning.scheme import Scheme, Span
 from aidge_quant.tuning.search import search_scales
@@ -77,6 +78,8 @@ EFFORTS = {
 }
 #: A quarter of the samples is held back, and at least this many are needed in all.
 LEAST_SAMPLES = 8
+#: What the intervals of 16-bit tensors are multiplied by, so that unseen values do not saturate.
+WIDER = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +141,10 @@ def quantize(
     calibration : arrays or Tensors, as ``quantize_network`` takes them
         8 samples or more; about 256 are worth having. A quarter is held back to judge the steps.
     effort : {"fast", "balanced", "high"}
-    weight_bits : 8 or 4
-    activation_bits : 8
+    weight_bits : 8, 4 or 16
+    activation_bits : 8 or 16
+        int16 tensors have no zero point. What functions of one value read and write stays int8,
+        and with it what an Add, a product or a Concat joins it to.
     per_channel : bool
         One weight scale and shift for each output channel.
     single_shift : bool
@@ -165,7 +170,8 @@ def quantize(
     rounding of the weights. Each is kept only if the error at the outputs falls on the
     samples that were held back.
     """
-    options = _checked_effort(effort, weight_bits, activation_bits, single_shift)
+    options = _checked_effort(effort, single_shift)
+    _check_bits(weight_bits, activation_bits)
     graph = load_onnx(network) if isinstance(network, str | Path) else network.clone()
     require_supported(graph)
     batches = calibration_batches(graph, calibration)
@@ -181,29 +187,27 @@ def quantize(
     held = count // 4
     split = {name: (x[order[held:]], x[order[:held]]) for name, x in samples.items()}
     climb = _Climb(split, options, seed, progress or (lambda step, share: None))
-    course, scheme = climb.best(graph, weight_bits, per_channel)
+    course, scheme = climb.best(graph, weight_bits, activation_bits, per_channel)
     result = quantized_graph(course.skeleton, scheme)
     result.check()
     return QuantizationResult(result, lower(result), Ladder(tuple(climb.rungs)))
 
 
-def _checked_effort(
-    effort: str, weight_bits: int, activation_bits: int, single_shift: bool
-) -> Effort:
+def _checked_effort(effort: str, single_shift: bool) -> Effort:
     if effort not in EFFORTS:
         raise UnsupportedError(f"effort: expected one of {', '.join(EFFORTS)}, got {effort!r}")
-    if weight_bits not in (4, 8):
-        raise UnsupportedError(f"weight_bits: expected 8 or 4, got {weight_bits}")
-    if activation_bits != 8:
-        raise UnsupportedError(
-            f"activation_bits: expected 8, got {activation_bits}; quantize_network takes int16 by "
-            "auto_assign_node_precision"
-        )
     if not single_shift:
         raise UnsupportedError(
             "single_shift=False: expected True; quantize_network makes networks with multipliers"
         )
     return EFFORTS[effort]
+
+
+def _check_bits(weight_bits: int, activation_bits: int) -> None:
+    if weight_bits not in (4, 8, 16):
+        raise UnsupportedError(f"weight_bits: expected 4, 8 or 16, got {weight_bits}")
+    if activation_bits not in (8, 16):
+        raise UnsupportedError(f"activation_bits: expected 8 or 16, got {activation_bits}")
 
 
 def _course(
@@ -240,34 +244,48 @@ class _Climb:
         self.rungs: list[Rung] = []
         self._split, self._options, self._seed, self._progress = split, options, seed, progress
 
-    def best(self, graph: GraphView, weight_bits: int, per_channel: bool) -> tuple[_Course, Scheme]:
+    def best(
+        self, graph: GraphView, weight_bits: int, activation_bits: int, per_channel: bool
+    ) -> tuple[_Course, Scheme]:
         """Return the best scheme found, and leave the steps of its way in ``rungs``."""
         course = _course(graph, self._split, self._options, False)
         spans = grouped(course.skeleton, course.statistics.extremes)
-        scheme = Scheme(spans, weight_bits=weight_bits, per_channel=per_channel)
+        bits = agreed_bits(course.skeleton, {}, activation_bits)
+        scheme = Scheme(spans, weight_bits=weight_bits, per_channel=per_channel, tensor_bits=bits)
         first = _Candidate(course, scheme, _level(course, scheme))
         first = self._attempt(first, "bias correction", scheme)
         first = self._attempt(first, "zero points", first.scheme.having(zero_points=True))
         first = self._attempt(first, "int32 logits", first.scheme.having(wide_logits=True))
-        first = self._fused(first, graph)
-        starts = self._starts(first, graph)
+        first = self._fused(first, graph, activation_bits)
+        first, room = self._roomy(first)
+        starts = self._starts(first, graph, room)
         finished = [self._finish(start) for start in starts[: self._options.ways]]
         found = max(finished, key=lambda candidate: candidate.level)
         self.rungs = list(found.rungs)
         return found.course, found.scheme
 
-    def _fused(self, first: _Candidate, graph: GraphView) -> _Candidate:
+    def _fused(self, first: _Candidate, graph: GraphView, activation_bits: int) -> _Candidate:
         """Return the start with every Add in the accumulator before it, if that is better."""
         course = _course(graph, self._split, self._options, True, first.course)
         if not course.fuses:
             return first
         spans = grouped(course.skeleton, course.statistics.extremes)
-        scheme = first.scheme.having(spans=spans, biases={})
+        bits = agreed_bits(course.skeleton, {}, activation_bits)
+        scheme = first.scheme.having(spans=spans, biases={}, tensor_bits=bits)
         start = _Candidate(course, scheme, first.level, first.rungs)
         fused = self._attempt(start, "Add in the accumulator", scheme, always=True)
         return fused if fused.level > first.level else replace(first, rungs=fused.rungs)
 
-    def _starts(self, first: _Candidate, graph: GraphView) -> list[_Candidate]:
+    def _roomy(self, first: _Candidate) -> tuple[_Candidate, float]:
+        """Return the start with wider intervals of 16-bit tensors, if better, and their factor."""
+        scheme = first.scheme
+        if 16 not in scheme.tensor_bits.values():
+            return first, 1.0
+        wider = scheme.having(spans=whole_spans(scheme, scheme.spans, scheme.spans, WIDER))
+        found = self._attempt(first, "room for larger values", wider)
+        return found, WIDER if found.level > first.level else 1.0
+
+    def _starts(self, first: _Candidate, graph: GraphView, room: float) -> list[_Candidate]:
         """Return equalized or not, clipped or not, best first."""
         courses = {"": first.course}
         fuse = first.course.fuses
@@ -288,7 +306,10 @@ class _Climb:
             for clipping, spans in clippings.items():
                 step = ", ".join(part for part in (way, clipping) if part)
                 if step:
-                    scheme = first.scheme.having(spans=grouped(course.skeleton, spans), biases={})
+                    whole = grouped(course.skeleton, statistics.extremes)
+                    spans = grouped(course.skeleton, spans)
+                    spans = whole_spans(first.scheme, spans, whole, room)
+                    scheme = first.scheme.having(spans=spans, biases={})
                     start = _Candidate(course, scheme, first.level, first.rungs)
                     found.append(self._attempt(start, step, scheme, always=True))
         return sorted(found, key=lambda candidate: -candidate.level)

@@ -27,7 +27,7 @@ class Scheme:
     ----------
     spans : mapping of Span by group of sites
         Desired intervals; where a scale is bound to others, the nearest admissible one is taken.
-    weight_bits : int, 4 or 8
+    weight_bits : int, 4, 8 or 16
     per_channel : bool
         One weight scale and shift for each output channel.
     zero_points : bool
@@ -41,6 +41,10 @@ class Scheme:
         Chosen weights in the layout of the graph; nearest rounding where absent.
     biases : mapping of float64 array (out,) by site
         Real biases in place of the network's.
+    layer_bits : mapping of int by site
+        Weight bits of single layers; ``weight_bits`` where absent.
+    tensor_bits : mapping of int, 8 or 16, by group of sites
+        As ``agreed_bits`` returns them; 8 where absent.
     """
 
     spans: Mapping[str, Span]
@@ -51,6 +55,20 @@ class Scheme:
     exponents: Mapping[str, np.ndarray] = field(default_factory=dict)
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     biases: Mapping[str, np.ndarray] = field(default_factory=dict)
+    layer_bits: Mapping[str, int] = field(default_factory=dict)
+    tensor_bits: Mapping[str, int] = field(default_factory=dict)
+
+    def bits_of_weight(self, site: str) -> int:
+        """Return the bits of the weight of an affine site."""
+        return self.layer_bits.get(site, self.weight_bits)
+
+    def largest_weight(self, site: str) -> int:
+        """Return the largest magnitude of the integers of that weight."""
+        return 2 ** (self.bits_of_weight(site) - 1) - 1
+
+    def bits_of_tensor(self, group: str) -> int:
+        """Return the bits of the tensors of a group of sites."""
+        return self.tensor_bits.get(group, 8)
 
     def having(self, **changes: Any) -> "Scheme":
         """Return a copy with other fields."""

@@ -36,7 +36,18 @@ def sqnr(network, graph, x):
     return -10 * np.log10(noise / sum(np.square(y).sum() for y in expected.values()))
 
 
-@pytest.mark.parametrize("options", [{}, {"per_channel": False}, {"weight_bits": 4}], ids=str)
+OPTIONS = [
+    {},
+    {"per_channel": False},
+    {"weight_bits": 4},
+    {"weight_bits": 16},
+    {"activation_bits": 16},
+    {"weight_bits": 16, "activation_bits": 16},
+    {"weight_bits": 4, "activation_bits": 16, "per_channel": False},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_the_graph_and_the_network_give_the_same_integers(name, options):
     result = quantized(name, **options)
@@ -111,8 +122,8 @@ def test_averages_become_sums_with_a_shift():
     ("options", "match"),
     [
         ({"effort": "best"}, "effort: expected one of fast, balanced, high, got 'best'"),
-        ({"weight_bits": 3}, "weight_bits: expected 8 or 4, got 3"),
-        ({"activation_bits": 16}, "activation_bits: expected 8, got 16"),
+        ({"weight_bits": 3}, "weight_bits: expected 4, 8 or 16, got 3"),
+        ({"activation_bits": 4}, "activation_bits: expected 8 or 16, got 4"),
         ({"single_shift": False}, "single_shift=False"),
     ],
 )
