@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from feeds import feeds, named
 from graph_cases import CASES
 
 import aidge_quant as aq
@@ -9,19 +10,6 @@ from aidge_quant.integer.layers import Affine
 from aidge_quant.tuning.evaluation import Evaluation
 
 SAMPLES = 24
-
-
-def feeds(graph, count, seed):
-    rng = np.random.default_rng(seed)
-    arrays = {
-        node.name: rng.uniform(-1, 1, (count, *node.operator.shape[1:])).astype(np.float32)
-        for node in graph.inputs
-    }
-    return arrays if len(arrays) > 1 else next(iter(arrays.values()))
-
-
-def named(arrays):
-    return arrays if isinstance(arrays, dict) else {"output": arrays}
 
 
 def quantized(name, **options):
