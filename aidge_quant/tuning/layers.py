@@ -3,9 +3,7 @@
 import numpy as np
 
 from aidge_quant.graph import Node
-from aidge_quant.integer.layers import Affine
-from aidge_quant.integer.network import IntegerNetwork
-from aidge_quant.ops import ConvTranspose, Sub
+from aidge_quant.tuning.biases import corrected, corrected_bias, layer_means, layer_of
 from aidge_quant.tuning.evaluation import Evaluation
 from aidge_quant.tuning.numbers import resolve
 from aidge_quant.tuning.precision import constant_reach, overflowing_rows, tensor_reach
@@ -14,7 +12,7 @@ from aidge_quant.tuning.rounding import exponents, refitted, round_weights
 from aidge_quant.tuning.scheme import Scheme
 from aidge_quant.tuning.skeleton import Site, Skeleton
 from aidge_quant.tuning.statistics import Statistics
-from aidge_quant.tuning.windows import tap_means, tap_rows
+from aidge_quant.tuning.windows import by_group, tap_rows
 
 #: Rows that a refit of the weights needs for each tap: with fewer it fits the noise.
 ROWS_PER_TAP = 8
@@ -41,7 +39,7 @@ def fit_layers(
     Parameters
     ----------
     evaluation, statistics
-        Of the same samples.
+        Of the same samples, those of the evaluation first.
     rounding : bool
         Round the weights by the second moments of the layer's input; else they are nearest.
     halving : bool
@@ -53,24 +51,18 @@ def fit_layers(
         Positions of each layer that the second moments are taken of, drawn with ``seed``.
     greedy : bool
         See ``round_weights``.
-
-    Notes
-    -----
-    Bias: ``b = E[W x] + b_float - s_w s_x E[q_w q_x]`` over samples and positions, the means of the
-    float and of the integer network (Nagel et al. 2019, section 4.2); what a residual adds counts
-    in both means.
     """
     rng = np.random.default_rng(seed)
     if halving:
         scheme = scheme.having(exponents={}, weights={})
     elif rounding:
         scheme = scheme.having(weights={})
-    for site in skeleton.affine:
+    for site in corrected(skeleton):
         node, top = skeleton.graph.node(site.node), scheme.largest_weight(site.name)
-        if isinstance(node.operator, ConvTranspose):
-            continue
         network = integer_network(skeleton, scheme)
-        x, *added = (evaluation.tensor(network, name) for name in _layer(network, node).inputs)
+        names = layer_of(skeleton, network, site).inputs
+        arrays = [evaluation.tensor(network, name) for name in names]
+        x = arrays[0]
         if rounding:
             moments = _moments(node, x, rows, rng)
             weight = float_weight(skeleton, site)
@@ -82,20 +74,12 @@ def fit_layers(
                 scheme = scheme.having(exponents={**scheme.exponents, site.name: found})
             q = _rounded(skeleton, scheme, site, weight, moments, top, greedy)
             scheme = scheme.having(weights={**scheme.weights, site.name: q})
-        bias = _bias(skeleton, scheme, site, node, x, statistics, top)
-        if added:
-            bias -= _added_means(skeleton, scheme, site, added[0])
+        resolved = resolve(skeleton, scheme)
+        means = layer_means(skeleton, resolved, site, arrays)
+        wanted = statistics.mean(site.name, evaluation.count)
+        bias = corrected_bias(skeleton, scheme, resolved[site.name], site, means, wanted)
         scheme = scheme.having(biases={**scheme.biases, site.name: bias})
     return scheme
-
-
-def _layer(network: IntegerNetwork, node: Node) -> Affine:
-    """Return the layer that stands for an affine node."""
-    return next(
-        layer
-        for layer in network.layers
-        if isinstance(layer, Affine) and layer.source[0] == node.name
-    )
 
 
 def _moments(node: Node, x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -103,14 +87,6 @@ def _moments(node: Node, x: np.ndarray, count: int, rng: np.random.Generator) ->
     rows = tap_rows(node, x, count, rng)
     rows = (rows - rows.mean(axis=1, keepdims=True)).astype(np.float32)
     return (rows.transpose(0, 2, 1) @ rows).astype(np.float64) / rows.shape[1]
-
-
-def _added_means(skeleton: Skeleton, scheme: Scheme, site: Site, added: np.ndarray) -> np.ndarray:
-    """Return the mean that a residual adds to every channel: float64 (out,)."""
-    unit = resolve(skeleton, scheme)[site.sources[1]].scale
-    sign = -1 if isinstance(skeleton.graph.node(site.sum).operator, Sub) else 1
-    others = tuple(axis for axis in range(added.ndim) if axis != 1)
-    return sign * unit * added.mean(axis=others, dtype=np.float64)
 
 
 def _refitted(
@@ -137,18 +113,12 @@ def _refitted(
     groups, rows, taps = read.shape
     if rows < ROWS_PER_TAP * taps:
         return weight
-    targets = _by_group(node, weight)
+    targets = by_group(node, weight)
     found = [
         refitted(targets[g], *(part[g] - part[g].mean(axis=0) for part in (read, meant)))
         for g in range(groups)
     ]
     return np.stack(found).reshape(weight.shape)
-
-
-def _by_group(node: Node, weight: np.ndarray) -> np.ndarray:
-    """Return the weight (groups, out / groups, taps)."""
-    groups = getattr(node.operator, "groups", 1)
-    return weight.reshape(groups, weight.shape[0] // groups, -1)
 
 
 def _exponents(
@@ -161,7 +131,7 @@ def _exponents(
 ) -> np.ndarray:
     node = skeleton.graph.node(site.node)
     numbers = resolve(skeleton, scheme)[site.name]
-    target = _by_group(node, scaled_weight(node, weight, numbers))
+    target = by_group(node, scaled_weight(node, weight, numbers))
     if numbers.weight_scale.ndim:
         choices = [
             exponents(rows, m, top, per_row=True) for rows, m in zip(target, moments, strict=True)
@@ -190,7 +160,7 @@ def _rounded(
     resolved = resolve(skeleton, scheme)
     numbers = resolved[site.name]
     scaled = scaled_weight(node, weight, numbers)
-    groups = zip(_by_group(node, scaled), moments, strict=True)
+    groups = zip(by_group(node, scaled), moments, strict=True)
     rounded = np.stack([round_weights(rows, m, top, greedy=greedy) for rows, m in groups])
     rounded = rounded.reshape(scaled.shape)
     unit = numbers.weight_scale * resolved[site.sources[0]].scale
@@ -202,24 +172,3 @@ def _rounded(
     own = scaled_weight(node, float_weight(skeleton, site), numbers)
     rounded[over] = np.clip(np.floor(own[over] + 0.5), -top, top)
     return rounded
-
-
-def _bias(
-    skeleton: Skeleton,
-    scheme: Scheme,
-    site: Site,
-    node: Node,
-    x: np.ndarray,
-    statistics: Statistics,
-    top: int,
-) -> np.ndarray:
-    resolved = resolve(skeleton, scheme)
-    numbers = resolved[site.name]
-    q = scheme.weights.get(site.name)
-    if q is None:
-        weight = float_weight(skeleton, site)
-        q = np.floor(scaled_weight(node, weight, numbers) + 0.5)
-    q = _by_group(node, np.clip(q, -top, top))
-    sums = np.einsum("goi,gi->go", q, tap_means(node, x)).ravel()
-    unit = numbers.weight_scale * resolved[site.sources[0]].scale
-    return statistics.means[site.name] - sums * unit

@@ -322,6 +322,7 @@ class _Climb:
                 course.skeleton,
                 start.scheme,
                 course.searched,
+                course.statistics,
                 steps=options.steps,
                 progress=self._progress,
             )

@@ -28,8 +28,8 @@ class Statistics:
         Smallest and largest value, 0 included.
     values : mapping of float32 array by site
         A sample of the values.
-    means : mapping of float64 array (out,) by affine site
-        Mean of every channel in front of the quantizer, what an Add adds included.
+    means : mapping of float64 array (n, out) by affine site
+        Mean of every sample and channel in front of the quantizer, what an Add adds included.
     outputs : mapping of float32 array (n, *shape) by output name
     inputs : mapping of float32 array (m, *shape) by affine site
         What its layer reads, of the first samples; empty unless asked for.
@@ -40,6 +40,10 @@ class Statistics:
     means: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
     inputs: Mapping[str, np.ndarray]
+
+    def mean(self, site: str, count: int) -> np.ndarray:
+        """Return the mean of every channel over the first ``count`` samples: float64 (out,)."""
+        return self.means[site][:count].mean(axis=0)
 
 
 def observe(
@@ -97,7 +101,7 @@ def observe(
     return Statistics(
         {name: Span(low[name], high[name]) for name in skeleton.sites},
         {name: np.concatenate(parts) for name, parts in values.items()},
-        {name: np.concatenate(parts).mean(axis=0) for name, parts in means.items()},
+        {name: np.concatenate(parts) for name, parts in means.items()},
         {name: np.concatenate(parts) for name, parts in outputs.items()},
         {name: np.concatenate(parts) for name, parts in kept.items()},
     )

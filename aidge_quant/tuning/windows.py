@@ -35,6 +35,12 @@ def tap_views(node: Node, x: np.ndarray) -> np.ndarray:
     return np.moveaxis(seen, 2, 2 + rank)
 
 
+def by_group(node: Node, weight: np.ndarray) -> np.ndarray:
+    """Return the weight of a layer (groups, out / groups, taps)."""
+    groups = getattr(node.operator, "groups", 1)
+    return weight.reshape(groups, weight.shape[0] // groups, -1)
+
+
 def tap_means(node: Node, x: np.ndarray) -> np.ndarray:
     """Return the mean of every tap over samples and positions: float64 (groups, taps)."""
     if isinstance(node.operator, FC):
