@@ -17,6 +17,7 @@ ROWS = (
     ("executor", "recipes"),
     ("ptq", "lsq", "sat", "onnx_io"),
     ("integer",),
+    ("memory",),
     ("tuning",),
     ("export", "report"),
     ("commands",),

@@ -9,7 +9,6 @@ from aidge_quant.export import affine, walks
 from aidge_quant.export.affine import window_fields
 from aidge_quant.export.program import Program, refuse, suffix_of, type_of
 from aidge_quant.export.scaling import Scaling, add_scaling
-from aidge_quant.export.values import is_view
 from aidge_quant.integer.layers import (
     Add,
     ArgMax,
@@ -32,6 +31,7 @@ from aidge_quant.integer.layers import (
     TransposedConvolution,
 )
 from aidge_quant.integer.tensors import IntegerTensor
+from aidge_quant.memory.values import is_view
 
 
 def add_layers(program: Program) -> None:

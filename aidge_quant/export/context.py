@@ -10,11 +10,11 @@ import numpy as np
 from aidge_quant._version import __version__
 from aidge_quant.export import ctext
 from aidge_quant.export.calls import add_layers
-from aidge_quant.export.plan import Plan, plan_memory
 from aidge_quant.export.program import Ends, Program, shape_text, type_of
 from aidge_quant.integer.counts import layer_macs
 from aidge_quant.integer.network import CONTRACT_VERSION, IntegerNetwork
 from aidge_quant.integer.tensors import IntegerTensor
+from aidge_quant.memory.plan import Plan, plan_memory
 
 #: Kernel templates in the order of printing.
 KERNELS = (

@@ -7,10 +7,10 @@ import numpy as np
 
 from aidge_quant.errors import ExportError
 from aidge_quant.export import ctext
-from aidge_quant.export.plan import Plan
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.integer.tensors import IntegerTensor
+from aidge_quant.memory.plan import Plan
 
 
 @dataclass(frozen=True)

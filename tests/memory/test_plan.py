@@ -5,10 +5,10 @@ from hypothesis import HealthCheck, given, settings
 from random_networks import integer_networks
 from small_networks import SMALL_NETWORKS, Builder, small_network
 
-from aidge_quant.export.plan import ALIGNMENT, Plan, plan_memory
-from aidge_quant.export.values import is_view
 from aidge_quant.integer import layers as il
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.memory.plan import ALIGNMENT, Plan, plan_memory
+from aidge_quant.memory.values import is_view
 
 many = settings(
     deadline=None,

@@ -1,4 +1,4 @@
-"""Memory plan of the exported C: where every tensor lives.
+"""Memory plan of a network: where every tensor lives in the exported C.
 
 Inputs are read where the caller has them and outputs are written where the caller wants them; all
 other values share one arena. Which values are alive together is exact, so the arena is as small as
@@ -9,8 +9,8 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aidge_quant.export.values import Value, find_values
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.memory.values import Value, find_values
 
 ALIGNMENT = 4
 
