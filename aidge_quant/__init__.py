@@ -53,7 +53,7 @@ from aidge_quant.ptq import (
 )
 from aidge_quant.report import Analysis, analyze
 from aidge_quant.tensor import Tensor
-from aidge_quant.tuning import Ladder, QuantizationResult, quantize
+from aidge_quant.tuning import Ladder, Proposal, QuantizationResult, quantize
 
 __all__ = [
     "__version__",
@@ -86,6 +86,7 @@ __all__ = [
     "quantize_normalized_network",
     # our own recipe
     "Ladder",
+    "Proposal",
     "QuantizationResult",
     "quantize",
     # the integer network and its C

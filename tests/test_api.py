@@ -110,6 +110,8 @@ OURS = {
             "activation_bits": 8,
             "per_channel": True,
             "single_shift": True,
+            "flash_budget": None,
+            "ram_budget": None,
             "seed": 0,
             "progress": None,
         },

@@ -1,6 +1,7 @@
 """Our own quantization recipe: the most accurate integer network for the same format."""
 
 from aidge_quant.tuning.ladder import Ladder, Rung
+from aidge_quant.tuning.proposal import LayerChoice, Proposal
 from aidge_quant.tuning.recipe import QuantizationResult, quantize
 
-__all__ = ["Ladder", "QuantizationResult", "Rung", "quantize"]
+__all__ = ["Ladder", "LayerChoice", "Proposal", "QuantizationResult", "Rung", "quantize"]

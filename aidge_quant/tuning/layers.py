@@ -1,5 +1,7 @@
 """Fit the layers one after the other: weights rounded by their effect, biases by their means."""
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 
 from aidge_quant.graph import Node
@@ -30,6 +32,7 @@ def fit_layers(
     rows: int = 8192,
     greedy: bool = True,
     seed: int = 0,
+    only: Collection[str] | None = None,
 ) -> Scheme:
     """Return the scheme with corrected biases and, on request, chosen exponents and weights.
 
@@ -51,13 +54,16 @@ def fit_layers(
         Positions of each layer that the second moments are taken of, drawn with ``seed``.
     greedy : bool
         See ``round_weights``.
+    only : collection of str, optional
+        Sites that are fitted; the others stay as they are.
     """
     rng = np.random.default_rng(seed)
+    chosen = [site for site in corrected(skeleton) if only is None or site.name in only]
     if halving:
-        scheme = scheme.having(exponents={}, weights={})
-    elif rounding:
-        scheme = scheme.having(weights={})
-    for site in corrected(skeleton):
+        scheme = scheme.having(exponents=_without(scheme.exponents, chosen))
+    if halving or rounding:
+        scheme = scheme.having(weights=_without(scheme.weights, chosen))
+    for site in chosen:
         node, top = skeleton.graph.node(site.node), scheme.largest_weight(site.name)
         network = integer_network(skeleton, scheme)
         names = layer_of(skeleton, network, site).inputs
@@ -80,6 +86,11 @@ def fit_layers(
         bias = corrected_bias(skeleton, scheme, resolved[site.name], site, means, wanted)
         scheme = scheme.having(biases={**scheme.biases, site.name: bias})
     return scheme
+
+
+def _without(values: Mapping[str, np.ndarray], sites: list[Site]) -> dict[str, np.ndarray]:
+    left_out = {site.name for site in sites}
+    return {name: value for name, value in values.items() if name not in left_out}
 
 
 def _moments(node: Node, x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from aidge_quant.errors import DataError, UnsupportedError
+from aidge_quant.errors import DataError
 from aidge_quant.graph import GraphView, Node
 from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.integer.network import IntegerNetwork
@@ -18,11 +18,15 @@ from aidge_quant.ptq import prepare_network
 from aidge_quant.ptq.architecture import require_supported
 from aidge_quant.ptq.calibration import Calibration, calibration_batches
 from aidge_quant.ptq.flow import logger
+from aidge_quant.tuning.budget import Budget
+from aidge_quant.tuning.effort import Effort, check_form, checked_effort
 from aidge_quant.tuning.equalization import equalize_channels
 from aidge_quant.tuning.evaluation import Evaluation
 from aidge_quant.tuning.ladder import Ladder, Rung
 from aidge_quant.tuning.layers import fit_layers
+from aidge_quant.tuning.mixture import Mixture
 from aidge_quant.tuning.precision import agreed_bits, whole_spans
+from aidge_quant.tuning.proposal import Proposal, make_proposal
 from aidge_quant.tuning.realize import integer_network, quantized_graph
 from aidge_quant.tuning.scheme import Scheme, Span
 from aidge_quant.tuning.search import search_scales
@@ -40,42 +44,6 @@ Progress = Callable[[str, float], None]
 Split = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Effort:
-    """How much work is done.
-
-    Attributes
-    ----------
-    fitted : int
-        Samples that biases and weights are fitted to, at most.
-    searched : int
-        Samples that the search of the scales sees, at most.
-    steps : tuple of float
-        Steps of its sweeps, as powers of two.
-    rows : int
-        Positions of a layer that its second moments are taken of.
-    ways : int
-        How many of the starts (equalized or not, clipped or not) go all the way, best first.
-    thorough : bool
-        Whether rounding begins from greedy rounding too, and exponents are chosen.
-    refit : bool
-        Whether weights make up for the errors of what their layers read.
-    """
-
-    fitted: int
-    searched: int
-    steps: tuple[float, ...]
-    rows: int
-    ways: int
-    thorough: bool
-    refit: bool
-
-
-EFFORTS = {
-    "fast": Effort(64, 0, (), 2048, 1, False, False),
-    "balanced": Effort(128, 64, (0.25,), 4096, 1, True, True),
-    "high": Effort(192, 192, (0.5, 0.25, 0.125), 16384, 4, True, True),
-}
 #: A quarter of the samples is held back, and at least this many are needed in all.
 LEAST_SAMPLES = 8
 #: What the intervals of 16-bit tensors are multiplied by, so that unseen values do not saturate.
@@ -94,14 +62,17 @@ class QuantizationResult:
         The same, lowered.
     ladder : Ladder
         The steps, what each brought, and whether it was kept.
+    proposal : Proposal or None
+        The bits of every layer under a budget, and what they take; None without a budget.
     """
 
     graph: GraphView
     network: IntegerNetwork
     ladder: Ladder
+    proposal: Proposal | None = None
 
     def __str__(self) -> str:
-        return str(self.ladder)
+        return "\n\n".join(str(part) for part in (self.ladder, self.proposal) if part)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +100,8 @@ def quantize(
     activation_bits: int = 8,
     per_channel: bool = True,
     single_shift: bool = True,
+    flash_budget: int | None = None,
+    ram_budget: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> QuantizationResult:
@@ -149,6 +122,13 @@ def quantize(
         One weight scale and shift for each output channel.
     single_shift : bool
         Every layer ends in one rounding shift. The only form so far.
+    flash_budget : int, optional
+        Bytes that the parameters may take, as the export counts them. Where they would take more,
+        layers get narrower weights than ``weight_bits``, down to int4: those that lose least by the
+        byte.
+    ram_budget : int, optional
+        Bytes that the arena may take. With room left, tensors become int16 where that lowers the
+        error most; inputs and outputs of the network, which the caller holds, keep their types.
     seed : int
         Of the choice of samples; equal seeds give equal networks.
     progress : callable, optional
@@ -160,7 +140,7 @@ def quantize(
         If the network cannot be quantized (every node with reason and remedy), or an option is
         none of the above.
     DataError, ShapeError, DtypeError
-        If there are too few samples, or they do not fit the network.
+        If there are too few samples, they do not fit the network, or a budget cannot be met.
 
     Notes
     -----
@@ -168,10 +148,12 @@ def quantize(
     int32 logits, residual Adds in the accumulator, equalization (through ReLU6 with a cap for every
     channel), clipping, bias correction, joint search of the scales, exponents and second-order
     rounding of the weights. Each is kept only if the error at the outputs falls on the
-    samples that were held back.
+    samples that were held back. Bits under a budget are chosen last, from what every layer does
+    alone to the error on the calibration samples.
     """
-    options = _checked_effort(effort, single_shift)
-    _check_bits(weight_bits, activation_bits)
+    options = checked_effort(effort)
+    check_form(weight_bits, activation_bits, single_shift)
+    budget = Budget(flash_budget, ram_budget)
     graph = load_onnx(network) if isinstance(network, str | Path) else network.clone()
     require_supported(graph)
     batches = calibration_batches(graph, calibration)
@@ -186,28 +168,15 @@ def quantize(
     order = np.random.default_rng(seed).permutation(count)
     held = count // 4
     split = {name: (x[order[held:]], x[order[:held]]) for name, x in samples.items()}
-    climb = _Climb(split, options, seed, progress or (lambda step, share: None))
-    course, scheme = climb.best(graph, weight_bits, activation_bits, per_channel)
-    result = quantized_graph(course.skeleton, scheme)
+    climb = _Climb(split, options, budget, seed, progress or (lambda step, share: None))
+    plain = Scheme({}, weight_bits=weight_bits, per_channel=per_channel)
+    found, changes = climb.within_budget(climb.best(graph, plain, activation_bits))
+    skeleton = found.course.skeleton
+    result = quantized_graph(skeleton, found.scheme)
     result.check()
-    return QuantizationResult(result, lower(result), Ladder(tuple(climb.rungs)))
-
-
-def _checked_effort(effort: str, single_shift: bool) -> Effort:
-    if effort not in EFFORTS:
-        raise UnsupportedError(f"effort: expected one of {', '.join(EFFORTS)}, got {effort!r}")
-    if not single_shift:
-        raise UnsupportedError(
-            "single_shift=False: expected True; quantize_network makes networks with multipliers"
-        )
-    return EFFORTS[effort]
-
-
-def _check_bits(weight_bits: int, activation_bits: int) -> None:
-    if weight_bits not in (4, 8, 16):
-        raise UnsupportedError(f"weight_bits: expected 4, 8 or 16, got {weight_bits}")
-    if activation_bits not in (8, 16):
-        raise UnsupportedError(f"activation_bits: expected 8 or 16, got {activation_bits}")
+    lowered = lower(result)
+    proposal = make_proposal(skeleton, lowered, changes, budget) if budget else None
+    return QuantizationResult(result, lowered, Ladder(found.rungs), proposal)
 
 
 def _course(
@@ -240,32 +209,63 @@ class _Candidate:
 class _Climb:
     """The steps of the recipe, each tried on the best that was found before."""
 
-    def __init__(self, split: Split, options: Effort, seed: int, progress: Progress) -> None:
-        self.rungs: list[Rung] = []
-        self._split, self._options, self._seed, self._progress = split, options, seed, progress
+    def __init__(
+        self, split: Split, options: Effort, budget: Budget, seed: int, progress: Progress
+    ) -> None:
+        self._split, self._options, self._budget = split, options, budget
+        self._seed, self._progress = seed, progress
 
-    def best(
-        self, graph: GraphView, weight_bits: int, activation_bits: int, per_channel: bool
-    ) -> tuple[_Course, Scheme]:
-        """Return the best scheme found, and leave the steps of its way in ``rungs``."""
-        course = _course(graph, self._split, self._options, False)
-        spans = grouped(course.skeleton, course.statistics.extremes)
-        bits = agreed_bits(course.skeleton, {}, activation_bits)
-        scheme = Scheme(spans, weight_bits=weight_bits, per_channel=per_channel, tensor_bits=bits)
-        first = _Candidate(course, scheme, _level(course, scheme))
-        first = self._attempt(first, "bias correction", scheme)
+    def best(self, graph: GraphView, plain: Scheme, activation_bits: int) -> _Candidate:
+        """Return the best candidate found that the budget can hold; ``plain`` has no intervals."""
+        first = self._begin(graph, False, plain, activation_bits)
+        if first.level == -np.inf:
+            fused = self._begin(graph, True, plain, activation_bits)
+            ways = [(way.course.skeleton, way.scheme) for way in (first, fused)]
+            self._budget.require_reachable(ways)
+            first = fused
+        first = self._attempt(first, "bias correction", first.scheme)
         first = self._attempt(first, "zero points", first.scheme.having(zero_points=True))
         first = self._attempt(first, "int32 logits", first.scheme.having(wide_logits=True))
         first = self._fused(first, graph, activation_bits)
         first, room = self._roomy(first)
         starts = self._starts(first, graph, room)
         finished = [self._finish(start) for start in starts[: self._options.ways]]
-        found = max(finished, key=lambda candidate: candidate.level)
-        self.rungs = list(found.rungs)
-        return found.course, found.scheme
+        return max(finished, key=lambda candidate: candidate.level)
+
+    def _begin(
+        self, graph: GraphView, fuse: bool, plain: Scheme, activation_bits: int
+    ) -> _Candidate:
+        """Return the first candidate: whole intervals, nothing corrected."""
+        course = _course(graph, self._split, self._options, fuse)
+        spans = grouped(course.skeleton, course.statistics.extremes)
+        bits = agreed_bits(course.skeleton, {}, activation_bits)
+        scheme = plain.having(spans=spans, tensor_bits=bits)
+        return _Candidate(course, scheme, self._level(course, scheme))
+
+    def within_budget(self, found: _Candidate) -> tuple[_Candidate, dict[str, float]]:
+        """Return the candidate with bits that the budget asks for and allows, and their changes."""
+        if not self._budget:
+            return found, {}
+        course, start = found.course, found.scheme
+
+        def fit(scheme: Scheme, only: Collection[str]) -> Scheme:
+            return self._fitted(course, scheme, only, rounding=True, halving=True)
+
+        mixture = Mixture(course.skeleton, course.fitted, self._budget, fit, self._progress)
+        found = self._note(found, "narrow weights", mixture.narrowed(start), needed=True)
+        found = self._note(found, "int16 activations", mixture.raised(found.scheme))
+        if found.scheme is not start:
+            again = {"rounding": True, "halving": True}
+            found = self._attempt(found, "exponents and rounding", found.scheme, **again)
+            if self._options.refit:
+                again["refit"] = True
+                found = self._attempt(found, "refit and rounding", found.scheme, **again)
+        return found, mixture.changes(start, found.scheme)
 
     def _fused(self, first: _Candidate, graph: GraphView, activation_bits: int) -> _Candidate:
         """Return the start with every Add in the accumulator before it, if that is better."""
+        if first.course.fuses:
+            return first
         course = _course(graph, self._split, self._options, True, first.course)
         if not course.fuses:
             return first
@@ -347,8 +347,13 @@ class _Climb:
         **choices: bool,
     ) -> _Candidate:
         """Fit the biases, and what ``choices`` say, to ``scheme``; keep it if the error falls."""
-        course = before.course
-        fitted = fit_layers(
+        fitted = self._fitted(before.course, scheme, None, **choices)
+        return self._note(before, step, fitted, always=always)
+
+    def _fitted(
+        self, course: _Course, scheme: Scheme, only: Collection[str] | None, /, **choices: bool
+    ) -> Scheme:
+        return fit_layers(
             course.skeleton,
             scheme,
             course.fitted,
@@ -356,21 +361,40 @@ class _Climb:
             rows=self._options.rows,
             greedy=self._options.thorough,
             seed=self._seed,
+            only=only,
             **choices,
         )
-        after = _level(course, fitted)
-        kept = after > before.level
+
+    def _note(
+        self,
+        before: _Candidate,
+        step: str,
+        scheme: Scheme,
+        *,
+        always: bool = False,
+        needed: bool = False,
+    ) -> _Candidate:
+        """Return ``scheme`` as a candidate if the error falls, or always; else ``before``.
+
+        What a budget needs counts as kept; what ``always`` returns, to be compared, does not.
+        """
+        if scheme is before.scheme:
+            return before
+        after = self._level(before.course, scheme)
+        kept = needed or after > before.level
         rungs = (*before.rungs, Rung(step, before.level, after, kept))
         logger.info("%s: %.2f dB, then %.2f dB", step, before.level, after)
         if kept or always:
-            return _Candidate(course, fitted, after, rungs)
-        return _Candidate(course, before.scheme, before.level, rungs)
+            return _Candidate(before.course, scheme, after, rungs)
+        return replace(before, rungs=rungs)
+
+    def _level(self, course: _Course, scheme: Scheme) -> float:
+        """Return the SQNR on the held-back samples, minus infinity beyond the budget."""
+        if not self._budget.reachable(course.skeleton, scheme):
+            return -np.inf
+        return course.held_back.sqnr(integer_network(course.skeleton, scheme))
 
 
 def _bound(node: Node) -> float | np.ndarray:
     """Return the upper bound of a Clip, 0 for another node."""
     return node.operator.upper if isinstance(node.operator, Clip) else 0.0
-
-
-def _level(course: _Course, scheme: Scheme) -> float:
-    return course.held_back.sqnr(integer_network(course.skeleton, scheme))
