@@ -8,9 +8,8 @@ import numpy as np
 from aidge_quant.integer.layers import Affine
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.ops import ConvTranspose, Sub
-from aidge_quant.tuning.evaluation import Evaluation
-from aidge_quant.tuning.numbers import Numbers, resolve
-from aidge_quant.tuning.realize import float_weight, integer_network, scaled_weight
+from aidge_quant.tuning.numbers import Numbers
+from aidge_quant.tuning.realize import float_weight, scaled_weight
 from aidge_quant.tuning.scheme import Scheme
 from aidge_quant.tuning.skeleton import Site, Skeleton
 from aidge_quant.tuning.windows import by_group, tap_means
@@ -69,19 +68,6 @@ def layer_means(
     axes = tuple(axis for axis in range(others[0].ndim) if axis != 1)
     means = others[0].mean(axis=axes, dtype=np.float64)
     return LayerMeans(taps, sign * resolved[site.sources[1]].scale * means)
-
-
-def all_layer_means(
-    skeleton: Skeleton, scheme: Scheme, evaluation: Evaluation
-) -> dict[str, LayerMeans]:
-    """Return the means of every corrected site, from one run of the integer network."""
-    network, resolved = integer_network(skeleton, scheme), resolve(skeleton, scheme)
-    found = {}
-    for site in corrected(skeleton):
-        names = layer_of(skeleton, network, site).inputs
-        arrays = [evaluation.tensor(network, name) for name in names]
-        found[site.name] = layer_means(skeleton, resolved, site, arrays)
-    return found
 
 
 def corrected_bias(

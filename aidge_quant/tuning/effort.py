@@ -1,5 +1,6 @@
 """The options of the recipe: how much work it does, and which forms it makes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aidge_quant.errors import UnsupportedError
@@ -20,7 +21,11 @@ class Effort:
     rows : int
         Positions of a layer that its second moments are taken of.
     ways : int
-        How many of the starts (equalized or not, clipped or not) go all the way, best first.
+        How many of the candidates (equalized or not, clipped or not) go all the way, best first.
+    equalizations : mapping of float by name
+        Equalizations that are tried, and how much of each: 1 evens the weights out, 0 does nothing.
+    clips : bool
+        Whether clipped intervals are tried.
     thorough : bool
         Whether rounding begins from greedy rounding too, and exponents are chosen.
     refit : bool
@@ -32,14 +37,18 @@ class Effort:
     steps: tuple[float, ...]
     rows: int
     ways: int
+    equalizations: Mapping[str, float]
+    clips: bool
     thorough: bool
     refit: bool
 
 
+WHOLE = {"equalization": 1.0}
+HALF = {"equalization by half": 0.5}
 EFFORTS = {
-    "fast": Effort(64, 0, (), 2048, 1, False, False),
-    "balanced": Effort(128, 64, (0.25,), 4096, 1, True, True),
-    "high": Effort(192, 192, (0.5, 0.25, 0.125), 16384, 4, True, True),
+    "fast": Effort(64, 0, (), 2048, 1, WHOLE, False, False, False),
+    "balanced": Effort(128, 64, (0.25,), 4096, 1, WHOLE | HALF, True, True, True),
+    "high": Effort(192, 192, (0.5, 0.25, 0.125), 16384, 2, WHOLE | HALF, True, True, True),
 }
 
 

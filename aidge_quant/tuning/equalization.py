@@ -33,6 +33,7 @@ def equalize_channels(
     *,
     activations: Mapping[Node, np.ndarray] | None = None,
     alpha: float = 0.5,
+    strength: float = 1.0,
     clip_arrays: bool = False,
 ) -> dict[str, np.ndarray]:
     """Even out, in place, the ranges of channels by factors that cancel, and return the factors.
@@ -50,6 +51,9 @@ def equalize_channels(
     alpha : float, 0 to 1
         How much of the range of activations moves into the weights; 0.5 shares it. Without
         ``activations`` it has no effect.
+    strength : float, 0 to 1
+        Power of the factors that balance weights. Below 1 the weights keep part of their spread,
+        and the activations take on less.
     clip_arrays : bool
         Also scale the channels that pass a Clip with a finite upper bound (ReLU6), whose bound
         becomes an array (channels,) along axis 1 unless all are equal. Off, they keep a factor of
@@ -67,7 +71,7 @@ def equalize_channels(
         If the network has scaling nodes, or ``activations`` names a node that it does not have.
     ShapeError, DataError
         If an array of ``activations`` does not fit its node or holds negative or no finite numbers,
-        or if ``alpha`` is out of range.
+        or if ``alpha`` or ``strength`` is out of range.
 
     Notes
     -----
@@ -100,8 +104,9 @@ def equalize_channels(
                 f"{node.name} ({node.type}): expected a float network without scaling nodes; "
                 "equalize before insert_scaling_nodes"
             )
-    if not 0 <= alpha <= 1:
-        raise DataError(f"alpha is {alpha}, expected a number from 0 to 1")
+    for name, value in (("alpha", alpha), ("strength", strength)):
+        if not 0 <= value <= 1:
+            raise DataError(f"{name} is {value}, expected a number from 0 to 1")
     channels = channel_groups(network, clip_arrays=clip_arrays)
     ranges = None if activations is None else _activation_ranges(network, channels, activations)
     groups = _scalable_groups(channels)
@@ -111,6 +116,7 @@ def equalize_channels(
             group.balance(factors, ranges, alpha)
     else:
         _sweep(groups, factors)
+        factors **= strength
     for affine in channels.affine:
         _scale_parameters(affine, factors)
     return _note(network, channels, factors)

@@ -10,11 +10,11 @@ from aidge_quant.tuning.evaluation import Evaluation
 from aidge_quant.tuning.numbers import resolve
 from aidge_quant.tuning.precision import constant_reach, overflowing_rows, tensor_reach
 from aidge_quant.tuning.realize import float_weight, integer_network, scaled_weight
-from aidge_quant.tuning.rounding import exponents, refitted, round_weights
+from aidge_quant.tuning.rounding import halving_errors, refitted, round_weights
 from aidge_quant.tuning.scheme import Scheme
 from aidge_quant.tuning.skeleton import Site, Skeleton
 from aidge_quant.tuning.statistics import Statistics
-from aidge_quant.tuning.windows import by_group, tap_rows
+from aidge_quant.tuning.windows import by_group, tap_moments, tap_rows
 
 #: Rows that a refit of the weights needs for each tap: with fewer it fits the noise.
 ROWS_PER_TAP = 8
@@ -70,7 +70,7 @@ def fit_layers(
         arrays = [evaluation.tensor(network, name) for name in names]
         x = arrays[0]
         if rounding:
-            moments = _moments(node, x, rows, rng)
+            moments = tap_moments(node, x, rows, rng)
             weight = float_weight(skeleton, site)
             if refit:
                 unit = resolve(skeleton, scheme)[site.sources[0]].scale
@@ -78,7 +78,7 @@ def fit_layers(
             if halving:
                 found = _exponents(skeleton, scheme, site, weight, moments, top)
                 scheme = scheme.having(exponents={**scheme.exponents, site.name: found})
-            q = _rounded(skeleton, scheme, site, weight, moments, top, greedy)
+            q = rounded_weight(skeleton, scheme, site, weight, moments, greedy=greedy)
             scheme = scheme.having(weights={**scheme.weights, site.name: q})
         resolved = resolve(skeleton, scheme)
         means = layer_means(skeleton, resolved, site, arrays)
@@ -91,13 +91,6 @@ def fit_layers(
 def _without(values: Mapping[str, np.ndarray], sites: list[Site]) -> dict[str, np.ndarray]:
     left_out = {site.name for site in sites}
     return {name: value for name, value in values.items() if name not in left_out}
-
-
-def _moments(node: Node, x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return the centered second moments of the taps: float64 (groups, taps, taps)."""
-    rows = tap_rows(node, x, count, rng)
-    rows = (rows - rows.mean(axis=1, keepdims=True)).astype(np.float32)
-    return (rows.transpose(0, 2, 1) @ rows).astype(np.float64) / rows.shape[1]
 
 
 def _refitted(
@@ -143,36 +136,27 @@ def _exponents(
     node = skeleton.graph.node(site.node)
     numbers = resolve(skeleton, scheme)[site.name]
     target = by_group(node, scaled_weight(node, weight, numbers))
+    errors = halving_errors(target, moments, top)
     if numbers.weight_scale.ndim:
-        choices = [
-            exponents(rows, m, top, per_row=True) for rows, m in zip(target, moments, strict=True)
-        ]
-        return np.concatenate(choices)
-    best, least = 0, np.inf
-    for halvings in range(3):
-        scaled = target * 2.0**halvings
-        e = np.clip(np.floor(scaled + 0.5), -top, top) - scaled
-        error = float(np.einsum("goi,gij,goj->", e, moments, e, optimize=True)) * 4.0**-halvings
-        if error < least:
-            best, least = halvings, error
-    return np.asarray(best)
+        return errors.argmin(axis=0).ravel()
+    return np.asarray(errors.sum(axis=(1, 2)).argmin())
 
 
-def _rounded(
+def rounded_weight(
     skeleton: Skeleton,
     scheme: Scheme,
     site: Site,
     weight: np.ndarray,
     moments: np.ndarray,
-    top: int,
+    *,
     greedy: bool,
 ) -> np.ndarray:
-    node = skeleton.graph.node(site.node)
+    """Return the integers, as float64 in the layout of the graph, of one layer's real weight."""
+    node, top = skeleton.graph.node(site.node), scheme.largest_weight(site.name)
     resolved = resolve(skeleton, scheme)
     numbers = resolved[site.name]
     scaled = scaled_weight(node, weight, numbers)
-    groups = zip(by_group(node, scaled), moments, strict=True)
-    rounded = np.stack([round_weights(rows, m, top, greedy=greedy) for rows, m in groups])
+    rounded = round_weights(by_group(node, scaled), moments, top, greedy=greedy)
     rounded = rounded.reshape(scaled.shape)
     unit = numbers.weight_scale * resolved[site.sources[0]].scale
     added = resolved[site.sources[-1]].scale

@@ -18,8 +18,8 @@ def round_weights(
 
     Parameters
     ----------
-    target : float64 array (out, taps), in integer units
-    moments : float64 array (taps, taps)
+    target : float64 array (groups, out, taps), in integer units
+    moments : float64 array (groups, taps, taps)
         Second moments of the layer's input, centered where a bias takes up the mean.
     limit : int
         The result lies in [-limit, limit].
@@ -30,7 +30,7 @@ def round_weights(
 
     Returns
     -------
-    float64 array (out, taps) of integers, no row worse than nearest rounding
+    float64 array (groups, out, taps) of integers, no row worse than nearest rounding
 
     Notes
     -----
@@ -39,16 +39,12 @@ def round_weights(
     which never raises the error.
     """
     nearest = np.clip(np.floor(target + 0.5), -limit, limit)
-    diagonal = np.diag(moments)
-    if not diagonal.max(initial=0.0) > 0:
-        return nearest
-    starts = [nearest, _greedy(target, moments, limit)] if greedy else [nearest]
-    candidates = [_descend(start, target, moments, limit, sweeps) for start in starts]
+    found = _descend(nearest, target, moments, limit, sweeps)
     if not greedy:
-        return candidates[0]
-    errors = np.stack([rounding_error(q, target, moments) for q in candidates])
-    best = errors.argmin(axis=0)
-    return np.where((best == 0)[:, None], candidates[0], candidates[1])
+        return found
+    other = _descend(_greedy(target, moments, limit), target, moments, limit, sweeps)
+    better = rounding_error(other, target, moments) < rounding_error(found, target, moments)
+    return np.where(better[..., None], other, found)
 
 
 def refitted(target: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -82,27 +78,32 @@ def refitted(target: np.ndarray, read: np.ndarray, wanted: np.ndarray) -> np.nda
 
 
 def rounding_error(q: np.ndarray, target: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """Return e M e^T of every row, float64 (out,)."""
+    """Return e M e^T of every row, float64 (groups, out)."""
     e = q - target
-    return np.einsum("oi,oi->o", e @ moments, e)
+    return np.einsum("goi,goi->go", e @ moments, e)
 
 
 def _greedy(target: np.ndarray, moments: np.ndarray, limit: int) -> np.ndarray:
-    taps = len(moments)
-    order = np.argsort(-np.diag(moments), kind="stable")
-    damped = moments[np.ix_(order, order)] + np.eye(taps) * (DAMPING * np.diag(moments).mean())
+    taps = moments.shape[-1]
+    diagonal = np.diagonal(moments, axis1=1, axis2=2)
+    order = np.argsort(-diagonal, axis=1, kind="stable")
+    damping = DAMPING * diagonal.mean(axis=1)
+    damping[damping == 0] = 1.0  # taps that read nothing: any order and factor will do
+    ordered = np.take_along_axis(moments, order[:, :, None], axis=1)
+    ordered = np.take_along_axis(ordered, order[:, None, :], axis=2)
+    damped = ordered + np.eye(taps) * damping[:, None, None]
     # The upper factor U of the inverse, U^T U = inv(M), says how later taps make up for an error;
     # it is the inverse of the Cholesky factor of M read backwards.
-    backwards = np.linalg.cholesky(damped[::-1, ::-1])
-    factor = np.linalg.inv(backwards)[::-1, ::-1]
-    left = target[:, order].copy()
+    backwards = np.linalg.cholesky(damped[:, ::-1, ::-1])
+    factor = np.linalg.inv(backwards)[:, ::-1, ::-1]
+    left = np.take_along_axis(target, order[:, None, :], axis=2)
     q = np.empty_like(left)
     for j in range(taps):
-        q[:, j] = np.clip(np.floor(left[:, j] + 0.5), -limit, limit)
-        error = (left[:, j] - q[:, j]) / factor[j, j]
-        left[:, j + 1 :] -= error[:, None] * factor[j, j + 1 :]
+        q[:, :, j] = np.clip(np.floor(left[:, :, j] + 0.5), -limit, limit)
+        error = (left[:, :, j] - q[:, :, j]) / factor[:, None, j, j]
+        left[:, :, j + 1 :] -= error[:, :, None] * factor[:, None, j, j + 1 :]
     result = np.empty_like(q)
-    result[:, order] = q
+    np.put_along_axis(result, np.broadcast_to(order[:, None, :], q.shape), q, axis=2)
     return result
 
 
@@ -110,42 +111,42 @@ def _descend(
     q: np.ndarray, target: np.ndarray, moments: np.ndarray, limit: int, sweeps: int
 ) -> np.ndarray:
     q = q.copy()
-    diagonal = np.diag(moments)
-    live = np.flatnonzero(diagonal > 1e-9 * diagonal.max())
+    diagonal = np.diagonal(moments, axis1=1, axis2=2)
+    live = diagonal > 1e-9 * diagonal.max(axis=1, keepdims=True)
+    inverse = np.divide(1.0, diagonal, out=np.zeros(diagonal.shape), where=live)
     gradient = (q - target) @ moments
     for _ in range(sweeps):
         moved = False
-        for j in live:
-            step = -np.floor(gradient[:, j] / diagonal[j] + 0.5)
-            step = np.clip(q[:, j] + step, -limit, limit) - q[:, j]
+        for j in np.flatnonzero(live.any(axis=0)):
+            step = -np.floor(gradient[:, :, j] * inverse[:, None, j] + 0.5)
+            step = np.clip(q[:, :, j] + step, -limit, limit) - q[:, :, j]
             if step.any():
                 moved = True
-                q[:, j] += step
-                gradient += step[:, None] * moments[j]
+                q[:, :, j] += step
+                gradient += step[:, :, None] * moments[:, None, j, :]
         if not moved:
             break
     return q
 
 
-def exponents(
-    target: np.ndarray, moments: np.ndarray, limit: int, *, per_row: bool, most: int = 2
+def halving_errors(
+    target: np.ndarray, moments: np.ndarray, limit: int, *, most: int = 2
 ) -> np.ndarray:
-    """Return how often to halve the weight scale: finer steps, the largest weights saturate.
+    """Return what halving the weight scale does: finer steps, the largest weights saturate.
 
     Parameters
     ----------
-    target : float64 array (out, taps), in units of the scale that holds the largest weight
-    per_row : bool
-        One choice a row, else one for the tensor.
+    target : float64 array (groups, out, taps), in units of the scale that holds the largest weight
+    moments : float64 array (groups, taps, taps)
 
     Returns
     -------
-    int64 array (out,) or (), 0 to ``most``: least error of nearest rounding, weighted by moments
+    float64 array (most + 1, groups, out)
+        Error of nearest rounding with 0 to ``most`` halvings, weighted by the moments.
     """
     errors = []
     for halvings in range(most + 1):
         scaled = target * 2.0**halvings
         q = np.clip(np.floor(scaled + 0.5), -limit, limit)
         errors.append(rounding_error(q, scaled, moments) * 4.0**-halvings)
-    table = np.stack(errors)
-    return table.argmin(axis=0) if per_row else np.asarray(table.sum(axis=1).argmin())
+    return np.stack(errors)

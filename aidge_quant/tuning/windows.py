@@ -70,3 +70,10 @@ def tap_rows(node: Node, x: np.ndarray, count: int, rng: np.random.Generator) ->
     # Two index arrays around a slice: the rows come first, then groups, then taps.
     rows = np.moveaxis(seen, 1, 1 + rank)[(batch, *positions)]
     return rows.reshape(len(chosen), seen.shape[1], -1).transpose(1, 0, 2).astype(np.float64)
+
+
+def tap_moments(node: Node, x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the centered second moments of the taps: float64 (groups, taps, taps)."""
+    rows = tap_rows(node, x, count, rng)
+    rows = (rows - rows.mean(axis=1, keepdims=True)).astype(np.float32)
+    return (rows.transpose(0, 2, 1) @ rows).astype(np.float64) / rows.shape[1]
