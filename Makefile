@@ -25,7 +25,8 @@ BUILD_INPUTS := pyproject.toml CMakeLists.txt aidge_quant/_version.py _kernels \
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'make export MODEL=net.onnx CALIBRATION=data.npz NAME=net [OUT=folder] [ARGS=options]'
+	@echo 'make export MODEL=net.onnx CALIBRATION=data.npz NAME=net [OUT=folder] [ARGS="--effort high"]'
+	@echo '    options: $(VENV)/bin/aidge-quant export --help'
 	@echo 'make test ARGS="-k Conv"    PYTHON=python3.12 chooses the interpreter of a new $(VENV)'
 
 develop: $(VENV)/.ready ## install for development: test and lint tools, kernels rebuilt on import

@@ -15,6 +15,7 @@ from aidge_quant._version import __version__
 from aidge_quant.commands.analyze import analyze_command
 from aidge_quant.commands.export import export_command
 from aidge_quant.commands.inspect import inspect_command
+from aidge_quant.commands.settings import RECIPES
 from aidge_quant.errors import AidgeQuantError
 
 
@@ -90,21 +91,54 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=_positive, help="calibrate on the first N samples")
     parser.add_argument("--test", metavar="DATA", help="samples to compare on, with labels if any")
     parser.add_argument("--test-key", help="name of the test array in the .npz")
+    tuned, published = RECIPES
+    parser.add_argument(
+        "--recipe",
+        choices=tuple(RECIPES),
+        default=tuned,
+        help=f"the function of the package that quantizes (default: {tuned}, the most accurate)",
+    )
+    _add_tuned(parser.add_argument_group(f"options of --recipe {tuned}"))
+    _add_published(parser.add_argument_group(f"options of --recipe {published}"))
+
+
+def _add_tuned(group: "argparse._ArgumentGroup") -> None:
+    """Add the options of our own recipe: None where one is not given, as below."""
+    group.add_argument(
+        "--effort",
+        choices=("fast", "balanced", "high"),
+        help="how much work is done (default: balanced)",
+    )
+    group.add_argument(
+        "--weight-bits", type=int, choices=(4, 8, 16), help="size of a weight (default: 8)"
+    )
+    group.add_argument(
+        "--activation-bits", type=int, choices=(8, 16), help="size of a value (default: 8)"
+    )
+    group.add_argument(
+        "--per-channel",
+        action=argparse.BooleanOptionalAction,
+        help="a shift for every output channel (default: yes)",
+    )
+    group.add_argument("--seed", type=_natural, help="of the choice of samples (default: 0)")
+
+
+def _add_published(group: "argparse._ArgumentGroup") -> None:
     switch = argparse.BooleanOptionalAction
-    parser.add_argument(
-        "--single-shift", action=switch, default=True, help="end every layer in one rounding shift"
+    group.add_argument(
+        "--single-shift", action=switch, help="end every layer in one rounding shift (default: yes)"
     )
-    parser.add_argument("--equalize", action=switch, default=True, help="equalize weight ranges")
-    parser.add_argument(
-        "--channel-wise", action=switch, default=False, help="a weight scale for every channel"
+    group.add_argument("--equalize", action=switch, help="equalize weight ranges (default: yes)")
+    group.add_argument(
+        "--channel-wise", action=switch, help="a weight scale for every channel (default: no)"
     )
-    parser.add_argument(
-        "--optimize-signs", action=switch, default=False, help="use 256 levels behind a ReLU"
+    group.add_argument(
+        "--optimize-signs", action=switch, help="use 256 levels behind a ReLU (default: no)"
     )
-    parser.add_argument(
-        "--clipping", choices=("max", "mse", "aa", "kl"), default="max", help="choice of ranges"
+    group.add_argument(
+        "--clipping", choices=("max", "mse", "aa", "kl"), help="choice of ranges (default: max)"
     )
-    parser.add_argument(
+    group.add_argument(
         "--input-range", type=float, help="largest magnitude at the input (default: measured)"
     )
 
@@ -129,7 +163,15 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         help="sizes of an input the file leaves open, for example input=1,3,48,48",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.add_argument("-v", "--verbose", action="store_true", help="log the steps")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="log the steps, and show what each brought"
+    )
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
 
 
 def _positive(text: str) -> int:

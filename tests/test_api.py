@@ -114,6 +114,7 @@ OURS = {
             "ram_budget": None,
             "seed": 0,
             "progress": None,
+            "verbose": False,
         },
     ),
     "analyze": (

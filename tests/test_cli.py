@@ -1,62 +1,40 @@
 """The command line: what it says, its exit status, and what it leaves behind."""
 
-import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 import shared_data
+from digits_example import MODEL, analyzed, export, said_as_json, write_samples
 from onnx import TensorProto, helper, save
 
+import aidge_quant as aq
 from aidge_quant.cli import main
-from aidge_quant.commands.analyze import quantized_graph
-from aidge_quant.commands.quantize import Settings, quantize_model
-
-DIGITS = shared_data.CHECKOUT / "export_examples" / "digits"
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Return a file with calibration and test samples that have different labels."""
-    with np.load(DIGITS / "digits.npz") as arrays:
-        images = next(arrays[name] for name in arrays.files if arrays[name].ndim == 4)
-    images = images[:40].astype(np.float32) / 16
-    path = tmp_path / "data.npz"
-    labels = np.arange(20)
-    np.savez(path, x_calib=images[:20], y_calib=labels, x_test=images[20:], y_test=labels + 1)
-    return path
-
-
-def export(data, out, *options, model=DIGITS / "digits.onnx", name="digits"):
-    return main(
-        ["export", str(model), "--calibration", str(data), "-o", str(out), "--name", name, *options]
-    )
-
-
-def figures(capsys):
-    return json.loads(capsys.readouterr().out)["figures"]
+    return write_samples(tmp_path / "data.npz")
 
 
 def test_export_writes_a_folder_that_is_verified(data, tmp_path, capsys):
     assert export(data, tmp_path / "out", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+    found = said_as_json(capsys)
     assert found["verification"] == {"identical": 20, "total": 20}
     assert (tmp_path / "out" / "include" / "digits.h").is_file()
 
 
 def test_labels_are_those_of_the_samples(data, tmp_path, capsys):
     with np.load(data) as arrays:
-        import aidge_quant as aq
-
-        graph = aq.load_onnx(DIGITS / "digits.onnx")
+        graph = aq.load_onnx(MODEL)
         best = {key: aq.run(graph, arrays[key]).argmax(1) for key in ("x_calib", "x_test")}
         expected = (best["x_test"] == arrays["y_test"]).mean()
         first = (best["x_calib"] == arrays["y_calib"])[:8].mean()
     assert export(data, tmp_path / "a", "--test", str(data), "--json", "--no-verify") == 0
-    assert figures(capsys)["float_accuracy"] == pytest.approx(expected)
+    assert said_as_json(capsys)["figures"]["float_accuracy"] == pytest.approx(expected)
     assert export(data, tmp_path / "b", "--samples", "8", "--json", "--no-verify") == 0
-    assert figures(capsys)["float_accuracy"] == pytest.approx(first)
+    assert said_as_json(capsys)["figures"]["float_accuracy"] == pytest.approx(first)
 
 
 def test_a_model_with_a_softmax_is_exported_with_a_note(data, tmp_path, capsys):
@@ -95,6 +73,7 @@ def test_a_bad_calibration_file_is_refused(kind, tmp_path, capsys):
 BAD_ARRAYS = {
     "number": (np.float32(3), "has shape"),
     "empty": (np.zeros((0, 1, 8, 8), np.float32), "expected samples"),
+    "few": (np.zeros((7, 1, 8, 8), np.float32), "give more, or use quantize_network"),
     "shape": (np.zeros((4, 1, 7, 8), np.float32), "expected ('batch', 1, 8, 8)"),
     "nan": (np.full((4, 1, 8, 8), np.nan, np.float32), "NaN"),
     "text": (np.full((4, 1, 8, 8), "a"), "expected numbers"),
@@ -125,7 +104,7 @@ def test_a_bad_model_is_refused(content, data, tmp_path, capsys):
 
 
 def test_a_cut_model_is_refused(data, tmp_path, capsys):
-    whole = (DIGITS / "digits.onnx").read_bytes()
+    whole = MODEL.read_bytes()
     (tmp_path / "cut.onnx").write_bytes(whole[: len(whole) // 2])
     refused(data, tmp_path, capsys, "cut.onnx", model=tmp_path / "cut.onnx")
 
@@ -163,13 +142,8 @@ def test_bad_options_are_refused_by_the_parser(options, data, tmp_path, capsys):
     assert "_positive" not in capsys.readouterr().err
 
 
-def analyzed(capsys, *options, model=DIGITS / "digits.onnx", data):
-    status = main(["analyze", str(model), "--calibration", str(data), *options])
-    return status, capsys.readouterr()
-
-
 def test_analyze_prints_a_table_with_warnings(data, capsys):
-    status, said = analyzed(capsys, data=data)
+    status, said = analyzed(capsys, data)
     assert status == 0
     assert said.out.startswith("network digits: 20 samples; ")
     assert "accumulated dB" in said.out
@@ -177,7 +151,7 @@ def test_analyze_prints_a_table_with_warnings(data, capsys):
 
 
 def test_analyze_compares_on_the_test_samples(data, capsys):
-    status, said = analyzed(capsys, "--test", str(data), "--samples", "8", "--json", data=data)
+    status, said = analyzed(capsys, data, "--test", str(data), "--samples", "8", "--json")
     found = json.loads(said.out)
     assert status == 0
     assert "has 8 samples" in found["warnings"][0]
@@ -185,52 +159,21 @@ def test_analyze_compares_on_the_test_samples(data, capsys):
     assert levels == sorted(levels)
     assert {"conv1", "add4", "fc"} <= {row["layer"] for row in found["rows"]}
     with np.load(data) as arrays:
-        import aidge_quant as aq
-
-        graph = aq.load_onnx(DIGITS / "digits.onnx")
-        copy = quantized_graph(graph, arrays["x_calib"][:8], Settings())
-        expected = aq.analyze(graph, copy, arrays["x_test"])
+        graph = aq.load_onnx(MODEL)
+        result = aq.quantize(graph, arrays["x_calib"][:8], effort="fast")
+        expected = aq.analyze(graph, result.graph, arrays["x_test"])
     assert found["rows"] == expected.to_dict()["rows"]
 
 
-OPTIONS = [
-    {},
-    {"channel_wise": True, "clipping": "mse"},
-    {"single_shift": False, "equalize": False},
-    {"optimize_signs": True, "input_range": 2.0},
-]
-
-
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_analyze_looks_at_the_network_that_export_writes(options, data):
-    import aidge_quant as aq
-
-    settings = Settings(**options)
-    with np.load(data) as arrays:
-        images = arrays["x_calib"]
-    model = DIGITS / "digits.onnx"
-    made = quantize_model(model, images, settings, name="digits", calibration_file=data)
-    graph = quantized_graph(made.graph, images, settings)
-    assert aq.lower(graph).digest == dataclasses.replace(made.network, name=graph.name).digest
-
-
-def test_analyze_takes_the_options_of_export(data, capsys):
-    plain, signs = (
-        json.loads(analyzed(capsys, "--json", *more, data=data)[1].out)["sqnr_db"]
-        for more in ((), ("--optimize-signs",))
-    )
-    assert signs > plain
-
-
 def test_analyze_refuses_what_it_cannot_read(data, tmp_path, capsys):
-    status, said = analyzed(capsys, data=tmp_path / "missing.npz")
+    status, said = analyzed(capsys, tmp_path / "missing.npz")
     assert (status, "no such file" in said.err) == (2, True)
-    status, said = analyzed(capsys, data=data, model=tmp_path / "missing.onnx")
+    status, said = analyzed(capsys, data, model=tmp_path / "missing.onnx")
     assert (status, "missing.onnx" in said.err) == (2, True)
 
 
 def test_inspect_lists_the_nodes(capsys):
-    assert main(["inspect", str(DIGITS / "digits.onnx"), "--json"]) == 0
+    assert main(["inspect", str(MODEL), "--json"]) == 0
     nodes = json.loads(capsys.readouterr().out)["nodes"]
     assert {"conv1", "add4", "fc"} <= {row["node"] for row in nodes}
     assert all(row["status"] == "supported" for row in nodes)

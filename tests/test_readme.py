@@ -30,7 +30,7 @@ def test_every_name_it_uses_exists():
 
 def test_its_python_runs(tmp_path, monkeypatch):
     examples = re.findall(r"```python\n(.*?)```", readme(), re.S)
-    assert len(examples) == 2
+    assert len(examples) == 3
     digits = operator_table.README.parent / "export_examples" / "digits"
     if not digits.is_dir():
         pytest.fail(f"{digits} is missing")

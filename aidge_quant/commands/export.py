@@ -9,10 +9,15 @@ from rich.console import Console
 
 from aidge_quant.commands.data import CALIBRATION_KEYS, TEST_KEYS, Samples, load_samples
 from aidge_quant.commands.progress import Steps
-from aidge_quant.commands.quantize import Quantized, Settings, quantize_model
+from aidge_quant.commands.quantize import Quantized, ladder_rows, lower_model, quantize_model
+from aidge_quant.commands.settings import chosen_settings
 from aidge_quant.executor import run
-from aidge_quant.export import Verification, check_export, export_c, read_metadata, verify_c
+from aidge_quant.export import Verification, check_export, export_c, read_metadata, run_c
 from aidge_quant.export.build import find_compiler
+from aidge_quant.export.verify import compare
+from aidge_quant.graph import GraphView
+from aidge_quant.integer.network import Arrays, IntegerNetwork
+from aidge_quant.ptq import prepare_network
 
 #: How many samples the exported self-test carries.
 SELF_TEST_SAMPLES = 8
@@ -20,6 +25,7 @@ SELF_TEST_SAMPLES = 8
 
 def export_command(arguments: Namespace, console: Console) -> int:
     """Carry out ``aidge-quant export`` and return the exit status: 0, or 1 if C differs."""
+    settings = chosen_settings(arguments)
     check_export(arguments.output, name=arguments.name, overwrite=arguments.overwrite)
     if arguments.verify:
         find_compiler(None)  # before the work: without one, --no-verify is the way
@@ -28,27 +34,28 @@ def export_command(arguments: Namespace, console: Console) -> int:
     samples = test = samples.first(arguments.samples)
     if arguments.test is not None:
         test = load_samples(arguments.test, TEST_KEYS, arguments.test_key, arguments.labels)
-    settings = Settings(
-        clipping=arguments.clipping,
-        equalize=arguments.equalize,
-        channel_wise=arguments.channel_wise,
-        optimize_signs=arguments.optimize_signs,
-        single_shift=arguments.single_shift,
-        input_range=arguments.input_range,
-    )
-    with Steps(console) as steps:
+    with Steps(console, live=not arguments.verbose) as steps:
         quantized = quantize_model(
             arguments.model,
             samples.values,
             settings,
-            name=arguments.name,
-            calibration_file=arguments.calibration,
+            steps,
             input_shapes=dict(arguments.input_dim),
-            report=steps.begin,
+            verbose=arguments.verbose,
         )
-        network = quantized.network
-        steps.begin("writing the C")
+        steps.begin("lowering to integers")
+        network = lower_model(
+            quantized,
+            name=arguments.name,
+            model=arguments.model,
+            calibration=arguments.calibration,
+            samples=len(samples.values),
+        )
+        steps.begin(f"running {len(test.values)} samples in float and on integers")
         q = np.asarray(network.quantize_input(test.values))
+        out = network.run(q)
+        figures = _figures(quantized.graph, test, network, out)
+        steps.begin("writing the C")
         folder = export_c(
             network,
             arguments.output,
@@ -58,75 +65,89 @@ def export_command(arguments: Namespace, console: Console) -> int:
         )
         check = None
         if arguments.verify:
-            steps.begin(f"compiling, and running {len(q)} samples through Python and C")
-            check = verify_c(folder, network, q)
-        steps.begin("comparing with the float network")
-        figures = _figures(quantized, test, q)
-    _print_summary(console, arguments, Path(folder), figures, check, quantized.notices)
+            steps.begin(f"compiling the C, {len(q)} samples through it")
+            check = compare(network, out, run_c(folder, network, q))
+    if arguments.json:
+        _print_json(console, folder, figures, check, quantized)
+    else:
+        if arguments.verbose and quantized.ladder is not None:
+            console.print(str(quantized.ladder), highlight=False, soft_wrap=True)
+        kind = "calibration" if arguments.test is None else "test"
+        lines = _lines(kind, figures, folder, check, quantized)
+        console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     return 0 if check is None or check.identical == check.total else 1
 
 
-def _figures(quantized: Quantized, test: Samples, q: np.ndarray) -> dict[str, float]:
+def _figures(
+    graph: GraphView, test: Samples, network: IntegerNetwork, out: Arrays
+) -> dict[str, float]:
     """Return accuracy (with labels), agreement of the largest output, and SQNR in dB."""
-    network = quantized.network
     if len(network.outputs) != 1:
-        return {}
-    real = network.dequantize_output(network.run(q))
-    expected = run(quantized.graph, test.values)
+        return {"samples": len(test.values)}
+    prepared = graph.clone()
+    prepare_network(prepared)  # without a final Softmax, as the integer network
+    expected, real = run(prepared, test.values), network.dequantize_output(out)
     assert isinstance(real, np.ndarray)
     assert isinstance(expected, np.ndarray)
     flat, wanted = real.reshape(len(real), -1), expected.reshape(len(expected), -1)
-    figures = {"samples": float(len(flat))}
+    figures: dict[str, float] = {"samples": len(flat)}
     if flat.shape[1] > 1:
         figures["agreement"] = float((flat.argmax(1) == wanted.argmax(1)).mean())
         if test.labels is not None:
             figures["float_accuracy"] = float((wanted.argmax(1) == test.labels).mean())
             figures["integer_accuracy"] = float((flat.argmax(1) == test.labels).mean())
-    if quantized.graph.outputs[0].port.node.type != "Softmax":  # the network ends before it
-        noise = float(np.square(flat - wanted).sum())
-        signal = float(np.square(wanted.astype(np.float64)).sum())
-        if noise > 0 and signal > 0:
-            figures["sqnr_db"] = 10 * float(np.log10(signal / noise))
+    noise = float(np.square(flat - wanted).sum())
+    signal = float(np.square(wanted.astype(np.float64)).sum())
+    if noise > 0 and signal > 0:
+        figures["sqnr_db"] = 10 * float(np.log10(signal / noise))
     return figures
 
 
-def _print_summary(
+def _print_json(
     console: Console,
-    arguments: Namespace,
     folder: Path,
     figures: dict[str, float],
     check: Verification | None,
-    notices: tuple[str, ...],
+    quantized: Quantized,
 ) -> None:
-    sizes = read_metadata(folder)["sizes"]
-    if arguments.json:
-        verification = None
-        if check is not None:
-            verification = {"identical": check.identical, "total": check.total}
-        found = {
-            "folder": str(folder),
-            "figures": figures,
-            "sizes": sizes,
-            "verification": verification,
-            "notices": list(notices),
-        }
-        console.print_json(json.dumps(found))
-        return
-    for key, label in (("float_accuracy", "float"), ("integer_accuracy", "integer")):
+    metadata = read_metadata(folder)
+    found = {
+        "folder": str(folder),
+        "figures": figures,
+        "sizes": metadata["sizes"],
+        "verification": check and {"identical": check.identical, "total": check.total},
+        "notices": list(quantized.notices),
+        "provenance": metadata["provenance"],
+        "ladder": ladder_rows(quantized.ladder),
+    }
+    console.print_json(json.dumps(found))
+
+
+def _lines(
+    kind: str,
+    figures: dict[str, float],
+    folder: Path,
+    check: Verification | None,
+    quantized: Quantized,
+) -> list[str]:
+    """Return what a reader is told; ``kind`` says what the samples are."""
+    lines = [f"on {figures['samples']} {kind} samples:"]
+    for key, label in (
+        ("float_accuracy", "float accuracy"),
+        ("integer_accuracy", "integer accuracy"),
+        ("agreement", "agreement with float"),
+    ):
         if key in figures:
-            console.print(f"{label} accuracy: {100 * figures[key]:.2f} %", highlight=False)
-    if "agreement" in figures:
-        console.print(f"agreement with float: {100 * figures['agreement']:.2f} %", highlight=False)
+            lines.append(f"{label}: {100 * figures[key]:.2f} %")
     if "sqnr_db" in figures:
-        console.print(f"SQNR: {figures['sqnr_db']:.1f} dB", highlight=False)
+        lines.append(f"SQNR: {figures['sqnr_db']:.1f} dB")
     if check is not None:
-        console.print(f"identical: {check.identical} of {check.total}", highlight=False)
+        lines.append(f"identical: {check.identical} of {check.total}")
         if check.first_mismatch is not None:
-            console.print(f"first difference: {check.first_mismatch}", highlight=False)
-    console.print(
-        f"flash (parameters): {sizes['parameters']} bytes, RAM (arena): {sizes['arena']} bytes",
-        highlight=False,
+            lines.append(f"first difference: {check.first_mismatch}")
+    sizes = read_metadata(folder)["sizes"]
+    lines.append(
+        f"flash (parameters): {sizes['parameters']} bytes, RAM (arena): {sizes['arena']} bytes"
     )
-    for notice in notices:
-        console.print(f"note: {notice}", highlight=False, soft_wrap=True)
-    console.print(f"folder: {folder}", highlight=False, soft_wrap=True)
+    lines += [f"note: {notice}" for notice in quantized.notices]
+    return [*lines, f"folder: {folder}"]

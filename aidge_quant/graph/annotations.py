@@ -1,4 +1,4 @@
-"""Keys of node annotations; each is owned and explained here and nowhere else."""
+"""Keys of annotations and metadata; each is owned and explained here and nowhere else."""
 
 
 class Annotation:
@@ -25,3 +25,12 @@ class Annotation:
     #: float array (channels,): what equalization divided the node's output channels by, along axis
     #: 1; real value on the original network = value * factor.
     CHANNEL_FACTORS = "quantization.ptq.channelFactors"
+
+
+class Metadata:
+    """Keys of ``GraphView.metadata`` that recipes leave; ``lower`` hands all of it on."""
+
+    #: Name of the function that quantized the graph.
+    RECIPE = "recipe"
+    #: What decides its result, as ``name=value`` separated by commas.
+    OPTIONS = "options"

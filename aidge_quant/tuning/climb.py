@@ -84,10 +84,16 @@ class Climb:
     """The steps of the recipe, each tried on the best that was found before."""
 
     def __init__(
-        self, split: Split, options: Effort, budget: Budget, seed: int, progress: Progress
+        self,
+        split: Split,
+        options: Effort,
+        budget: Budget,
+        seed: int,
+        progress: Progress,
+        verbose: bool,
     ) -> None:
         self._split, self._options, self._budget = split, options, budget
-        self._seed, self._progress = seed, progress
+        self._seed, self._progress, self._verbose = seed, progress, verbose
 
     def best(self, graph: GraphView, plain: Scheme, activation_bits: int) -> Candidate:
         """Return the best candidate found that the budget can hold; ``plain`` has no intervals."""
@@ -224,6 +230,7 @@ class Climb:
         always: bool = False,
     ) -> Candidate:
         """Return what the best of several ways to fit ``scheme`` gives, noted as one step."""
+        self._progress(step, 0.0)
         fitted = [self._fitted(before.course, scheme, None, **form) for form in forms]
         best = max(fitted, key=lambda found: self._level(before.course, found))
         return self._note(before, step, best, always=always)
@@ -260,8 +267,7 @@ class Climb:
         **choices: bool,
     ) -> Candidate:
         """Fit the biases, and what ``choices`` say, to ``scheme``; keep it if the error falls."""
-        fitted = self._fitted(before.course, scheme, None, **choices)
-        return self._note(before, step, fitted, always=always)
+        return self._best_of(before, step, scheme, (choices,), always=always)
 
     def _fitted(
         self, course: Course, scheme: Scheme, only: Collection[str] | None, /, **choices: bool
@@ -296,7 +302,8 @@ class Climb:
         after = self._level(before.course, scheme)
         kept = needed or after > before.level
         rungs = (*before.rungs, Rung(step, before.level, after, kept))
-        logger.info("%s: %.2f dB, then %.2f dB", step, before.level, after)
+        if self._verbose:
+            logger.info("%s: %.2f dB, then %.2f dB", step, before.level, after)
         if kept or always:
             return Candidate(before.course, scheme, after, rungs)
         return replace(before, rungs=rungs)

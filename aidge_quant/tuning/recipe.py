@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ import numpy as np
 from aidge_quant.errors import DataError
 from aidge_quant.graph import GraphView
 from aidge_quant.integer.lowering.lower import lower
-from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.onnx_io import load_onnx
 from aidge_quant.ptq import prepare_network
 from aidge_quant.ptq.architecture import require_supported
@@ -19,37 +17,13 @@ from aidge_quant.tuning.budget import Budget
 from aidge_quant.tuning.climb import Climb, Progress
 from aidge_quant.tuning.effort import check_form, checked_effort
 from aidge_quant.tuning.ladder import Ladder
-from aidge_quant.tuning.proposal import Proposal, make_proposal
+from aidge_quant.tuning.proposal import make_proposal
 from aidge_quant.tuning.realize import quantized_graph
+from aidge_quant.tuning.result import QuantizationResult, note_options
 from aidge_quant.tuning.scheme import Scheme
 
 #: A quarter of the samples is held back, and at least this many are needed in all.
 LEAST_SAMPLES = 8
-
-
-@dataclass(frozen=True, eq=False)
-class QuantizationResult:
-    """What ``quantize`` returns.
-
-    Attributes
-    ----------
-    graph : GraphView
-        Quantized, with the nodes that ``quantize_network`` makes; it takes real values.
-    network : IntegerNetwork
-        The same, lowered.
-    ladder : Ladder
-        The steps, what each brought, and whether it was kept.
-    proposal : Proposal or None
-        The bits of every layer under a budget, and what they take; None without a budget.
-    """
-
-    graph: GraphView
-    network: IntegerNetwork
-    ladder: Ladder
-    proposal: Proposal | None = None
-
-    def __str__(self) -> str:
-        return "\n\n".join(str(part) for part in (self.ladder, self.proposal) if part)
 
 
 def quantize(
@@ -65,6 +39,7 @@ def quantize(
     ram_budget: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    verbose: bool = False,
 ) -> QuantizationResult:
     """Return the most accurate integer network this recipe finds; ``network`` stays as it is.
 
@@ -93,7 +68,9 @@ def quantize(
     seed : int
         Of the choice of samples; equal seeds give equal networks.
     progress : callable, optional
-        Told the name of a long step and the share done, 0 to 1.
+        Told the name of a step and the share of it that is done, 0 to 1; 0 when it begins.
+    verbose : bool
+        Log what each step brings, through the logger ``aidge_quant``.
 
     Raises
     ------
@@ -125,17 +102,23 @@ def quantize(
     if count < LEAST_SAMPLES:
         raise DataError(
             f"calibration: expected at least {LEAST_SAMPLES} samples, a quarter of which is held "
-            f"back, got {count}"
+            f"back, got {count}; give more, or use quantize_network"
         )
     order = np.random.default_rng(seed).permutation(count)
     held = count // 4
     split = {name: (x[order[held:]], x[order[:held]]) for name, x in samples.items()}
-    climb = Climb(split, options, budget, seed, progress or (lambda step, share: None))
+    climb = Climb(split, options, budget, seed, progress or (lambda step, share: None), verbose)
     plain = Scheme({}, weight_bits=weight_bits, per_channel=per_channel)
     found, changes = climb.within_budget(climb.best(graph, plain, activation_bits))
     skeleton = found.course.skeleton
     result = quantized_graph(skeleton, found.scheme)
     result.check()
+    note_options(
+        result,
+        f"effort={effort}, weight_bits={weight_bits}, activation_bits={activation_bits}, "
+        f"per_channel={per_channel}, flash_budget={flash_budget}, ram_budget={ram_budget}, "
+        f"seed={seed}",
+    )
     lowered = lower(result)
     proposal = make_proposal(skeleton, lowered, changes, budget) if budget else None
     return QuantizationResult(result, lowered, Ladder(found.rungs), proposal)

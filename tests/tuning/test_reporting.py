@@ -1,0 +1,46 @@
+"""What the recipe tells while it works, and of itself afterwards."""
+
+import logging
+
+import numpy as np
+import pytest
+from graph_cases import CASES
+
+import aidge_quant as aq
+
+
+def quantized(**options):
+    graph = CASES["chain"]()
+    (node,) = graph.inputs
+    shape = (16, *node.operator.shape[1:])
+    x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    return aq.quantize(graph, x, **options)
+
+
+def test_every_step_is_told_when_it_begins_and_long_ones_while_they_run():
+    told = []
+    result = quantized(progress=lambda *arguments: told.append(arguments))
+    begun = [step for step, share in told if share == 0]
+    assert {rung.step for rung in result.ladder} <= set(begun)
+    assert begun[0] == "bias correction"
+    search = [share for step, share in told if step == "scale search" and share > 0]
+    assert search == sorted(search)
+    assert search[-1] == 1
+
+
+@pytest.mark.parametrize("verbose", [True, False])
+def test_steps_are_logged_on_request(verbose, caplog):
+    with caplog.at_level(logging.INFO, logger="aidge_quant"):
+        quantized(effort="fast", verbose=verbose)
+    assert ("zero points: " in caplog.text) == verbose
+
+
+def test_the_result_prints_its_ladder_and_says_how_it_was_made():
+    result = quantized(effort="fast", seed=5)
+    assert str(result) == str(result.ladder)
+    options = {
+        "recipe": "quantize",
+        "options": "effort=fast, weight_bits=8, activation_bits=8, per_channel=True, flash_budget=None, ram_budget=None, seed=5",
+    }
+    for metadata in (result.graph.metadata, result.network.metadata):
+        assert options.items() <= metadata.items()
