@@ -137,7 +137,8 @@ def _with_clips(builder: Builder, nodes: list[Node], coefficient: int, affine: b
         nodes.append(following)
         following = builder.graph.sole_consumer(following)
     element_type = storage_type(quantizer.clip)
-    zero_point = stored_zero_point(lower, int(np.max(upper)), element_type)
+    # From the quantizer alone: parts of a Concat share its interval, not the clips behind it.
+    zero_point = stored_zero_point(*quantizer.clip, element_type)
     builder.fused.update(nodes)
     return Tail(tuple(nodes), quantizer, coefficient, lower, upper, scale, element_type, zero_point)
 
