@@ -119,7 +119,7 @@ OURS = {
     ),
     "analyze": (
         {"graph": REQUIRED, "quantized": REQUIRED, "samples": REQUIRED},
-        {"calibration": None, "batch_size": 64},
+        {"calibration": None, "batch_size": 64, "progress": None},
     ),
 }
 

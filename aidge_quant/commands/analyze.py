@@ -30,8 +30,10 @@ def analyze_command(arguments: Namespace, console: Console) -> int:
             input_shapes=dict(arguments.input_dim),
             verbose=arguments.verbose,
         )
-        steps.begin(f"comparing every layer on {len(test)} samples")
-        analysis = analyze(found.graph, found.quantized, test, calibration=calibration)
+        steps.begin(f"running {len(test)} samples in float and on integers")
+        analysis = analyze(
+            found.graph, found.quantized, test, calibration=calibration, progress=steps.tell
+        )
     analysis = dataclasses.replace(analysis, network=Path(arguments.model).stem)
     if arguments.json:
         rows = {"ladder": ladder_rows(found.ladder)}

@@ -18,6 +18,7 @@ from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.ptq.channels import output_rows, row_maxima
 from aidge_quant.report.analysis import LayerRow
 from aidge_quant.report.measure import LayerMeasure
+from aidge_quant.report.origin import is_tuned
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,15 @@ class Facts:
     measure : LayerMeasure
     reader : str
         The layer that reads the output together with others on the same scale, or empty.
+    tuned : bool
+        Whether our own recipe made the network: it has other options, and has tried to clip.
     """
 
     row: LayerRow
     layer: Layer
     measure: LayerMeasure
     reader: str
+    tuned: bool
 
     @property
     def low(self) -> bool:
@@ -89,6 +93,11 @@ class Facts:
     def by_channel(self) -> bool:
         """Whether the weight has a scale for every channel already."""
         return isinstance(self.layer, Affine) and self.layer.requantization.per_channel
+
+    @property
+    def channel_option(self) -> str:
+        """The option that gives every channel a scale of its own."""
+        return "per_channel=True" if self.tuned else "channel_wise=True"
 
     @property
     def bits(self) -> int:
@@ -116,22 +125,23 @@ class Rule:
 
 
 def _saturation(facts: Facts) -> str:
+    other = "" if facts.tuned else ", or use a clipping_mode with a larger range (MAX)"
     return (
-        f"{100 * facts.row.saturation:.1f} % of its values are cut off: calibrate on more data, or "
-        "use a clipping_mode with a larger range (MAX)"
+        f"{100 * facts.row.saturation:.1f} % of its values are cut off: calibrate on more data"
+        + other
     )
 
 
 def _channels(facts: Facts) -> str:
     return (
         f"the widest channel of its weight is {facts.row.weight_spread:.0f} times the narrowest: "
-        "give each channel a scale of its own (channel_wise=True)"
+        f"give each channel a scale of its own ({facts.channel_option})"
     )
 
 
 def _weights(facts: Facts) -> str:
     bits = facts.layer.weight_dtype.bits if isinstance(facts.layer, Affine) else 8
-    other = "" if facts.by_channel else ", or scales by channel (channel_wise=True)"
+    other = "" if facts.by_channel else f", or scales by channel ({facts.channel_option})"
     return f"its error comes from the weights: use more than {bits} bits for them{other}"
 
 
@@ -143,18 +153,17 @@ def _shared(facts: Facts) -> str:
 
 
 def _tail(facts: Facts) -> str:
-    return (
-        f"0.1 % of its values take {facts.row.tail_bits:.1f} bits of its range: clip the outliers "
-        "(clipping_mode MSE or KL)"
-    )
+    remedy = "clip the outliers (clipping_mode MSE or KL)"
+    if facts.tuned:
+        remedy = f"clipping did not help, use more than {facts.bits} bits for its output"
+    return f"0.1 % of its values take {facts.row.tail_bits:.1f} bits of its range: {remedy}"
 
 
 def _unused(facts: Facts) -> str:
     return (
         f"{facts.row.unused_bits:.1f} bits of its range are never used: the calibration data has "
-        "outliers that the samples have not, calibrate on more typical data or use another "
-        "clipping_mode"
-    )
+        "outliers that the samples have not, calibrate on more typical data"
+    ) + ("" if facts.tuned else " or use another clipping_mode")
 
 
 def _average(facts: Facts) -> str:
@@ -177,7 +186,7 @@ def _bits(facts: Facts) -> str:
 
 #: In order; the first that applies gives the sentence.
 RULES = (
-    Rule(lambda facts: facts.above("saturation"), _saturation),
+    Rule(lambda facts: facts.above("saturation") and (facts.low or not facts.tuned), _saturation),
     Rule(lambda facts: facts.low and not facts.owns_range, _average),
     Rule(
         lambda facts: (
@@ -190,19 +199,24 @@ RULES = (
     ),
     Rule(lambda facts: facts.low and facts.weights_to_blame, _weights),
     Rule(lambda facts: bool(facts.reader) and facts.above("unused_bits"), _shared),
-    Rule(lambda facts: facts.owns_range and facts.above("unused_bits"), _unused),
+    Rule(
+        lambda facts: (
+            facts.owns_range and facts.above("unused_bits") and not facts.measure.one_sided
+        ),
+        _unused,
+    ),
     Rule(lambda facts: facts.low and facts.above("tail_bits"), _tail),
-    Rule(lambda facts: facts.low and facts.half_used, _signs),
+    Rule(lambda facts: facts.low and facts.half_used and not facts.tuned, _signs),
     Rule(lambda facts: facts.low, _bits),
 )
 
 
 def advise(network: IntegerNetwork, row: LayerRow, layer: Layer, measure: LayerMeasure) -> str:
     """Return one sentence for a bad layer, and an empty text for any other."""
-    readers = [
-        x for x in network.layers if isinstance(x, Add | Concat) and layer.output in x.inputs
-    ]
-    facts = Facts(row, layer, measure, str(readers[0]) if readers else "")
+    tuned = is_tuned(network)
+    joins = (Concat,) if tuned else (Add, Concat)  # our Adds have a factor for each input
+    readers = [x for x in network.layers if isinstance(x, joins) and layer.output in x.inputs]
+    facts = Facts(row, layer, measure, str(readers[0]) if readers else "", tuned)
     for rule in RULES:
         if rule.applies(facts):
             return rule.sentence(facts)

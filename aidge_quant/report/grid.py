@@ -71,7 +71,9 @@ def _interval(network: IntegerNetwork, layer: Layer, found: Mapping[str, Interva
         return Interval(*step.bounds)
     if isinstance(layer, AveragePool | Clamp):
         return Interval(int(layer.lower), int(layer.upper))
-    if isinstance(layer, Lookup | ArgMax):
+    if isinstance(layer, Lookup):
+        return Interval(int(layer.table.min()), int(layer.table.max()))
+    if isinstance(layer, ArgMax):
         return _whole(network, layer.output)
     # Layers that move or compare: what their inputs hold, and the value that pads.
     lower = min(found[name].lower for name in layer.inputs)

@@ -7,10 +7,12 @@ import numpy as np
 from aidge_quant.graph import GraphView
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.ptq.calibration import Calibration, calibration_batches
+from aidge_quant.report.origin import is_tuned
 
 #: Fewest calibration samples from which ranges can be told.
 FEWEST_SAMPLES = 32
-#: How far samples may lie outside of a range, as a share of its width.
+#: How far samples may lie outside of a range, as a share of its width. Of the quantized input that
+#: holds where a recipe has chosen what to cut off.
 BEYOND = 0.10
 #: Which share of a range the samples are to use at least.
 USED = 0.25
@@ -81,21 +83,22 @@ def input_warnings(network: IntegerNetwork, feeds: Mapping[str, np.ndarray]) -> 
         The samples.
     """
     found = []
+    remedy = "" if is_tuned(network) else ", or give input_range"
     for tensor_name, name in zip(network.inputs, network.input_names, strict=True):
         tensor, values = network.tensor(tensor_name), feeds[name].astype(np.float64)
         low = float(tensor.scale) * (tensor.dtype.min - tensor.zero_point)
         high = float(tensor.scale) * (tensor.dtype.max - tensor.zero_point)
-        half = float(tensor.scale) / 2
-        cut = float(np.mean((values < low - half) | (values > high + half)))
+        margin = BEYOND * (high - low) if is_tuned(network) else float(tensor.scale) / 2
+        cut = float(np.mean((values < low - margin) | (values > high + margin)))
         reach = f"the quantized input holds {low:g} to {high:g}"
         if cut > CUT:
             found.append(
                 f"input {name}: {reach}, {100 * cut:.1f} % of the sample values lie beyond; "
-                "calibrate on data that covers the samples, or give input_range"
+                f"calibrate on data that covers the samples{remedy}"
             )
         if float(values.max() - values.min()) < USED * (high - low):
             found.append(
                 f"input {name}: {reach}, the samples only {values.min():g} to {values.max():g}; "
-                "calibrate on data of the same range, or give input_range"
+                f"calibrate on data of the same range{remedy}"
             )
     return found

@@ -1,6 +1,6 @@
 """Per-layer error analysis of a quantized network against its float network."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -47,6 +47,7 @@ def analyze(
     *,
     calibration: Calibration | None = None,
     batch_size: int = 64,
+    progress: Callable[[str, float], None] | None = None,
 ) -> Analysis:
     """Return what every layer of a quantized network loses, worst first, with advice and warnings.
 
@@ -55,15 +56,17 @@ def analyze(
     graph : GraphView
         The float network that was quantized; it is not changed.
     quantized : GraphView or IntegerNetwork
-        As ``quantize_network`` leaves the graph, lowered here; it is not changed. An integer
-        network does not tell by what equalization divided its channels: it is compared as if there
-        had been none, with a warning.
+        As ``quantize_network`` or ``quantize`` leaves the graph, lowered here; it is not changed.
+        An integer network does not tell by what equalization divided its channels: it is compared
+        as if there had been none, with a warning.
     samples : array (batch, *shape), or a mapping of them by input name
         As the float network is fed.
     calibration : list of Tensor or array, or one array, optional
         The calibration set, to be compared with the samples.
     batch_size : int, at least 1
         How many samples are computed at a time; it bounds the memory.
+    progress : callable, optional
+        Told the name of the step and the share of it that is done, 0 to 1, after every batch.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def analyze(
     if isinstance(quantized, IntegerNetwork):
         warnings.append(NOT_EQUALIZED)
     twins = Twins(prepared, network, _factors(quantized))
-    measures, outputs = _measured(twins, feeds, count, batch_size)
+    measures, outputs = _measured(twins, feeds, count, batch_size, progress)
     rows = [_row(twins, layer, measure) for layer, measure in measures.items()]
     warnings += input_warnings(network, feeds)
     warnings += [warning for output in outputs for warning in output.warnings()]
@@ -134,7 +137,11 @@ def _factors(quantized: GraphView | IntegerNetwork) -> dict[str, np.ndarray]:
 
 
 def _measured(
-    twins: Twins, feeds: Mapping[str, np.ndarray], count: int, batch_size: int
+    twins: Twins,
+    feeds: Mapping[str, np.ndarray],
+    count: int,
+    batch_size: int,
+    progress: Callable[[str, float], None] | None,
 ) -> tuple[dict[Layer, LayerMeasure], list[OutputMeasure]]:
     """Return what was counted at every layer that computes and at the outputs."""
     graph, network = twins.graph, twins.network
@@ -170,6 +177,8 @@ def _measured(
             grid = grids[layer.output]
             measure.add_run(grid.tensor.from_onnx(tensors[layer.output]), floats[layer.output])
             _add_alone(twins, layer, measure, [(grids[n], floats[n]) for n in layer.inputs])
+        if progress is not None:
+            progress("comparing layers", min((start + batch_size) / count, 1.0))
     return measures, outputs
 
 

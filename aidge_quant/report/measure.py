@@ -113,6 +113,13 @@ class LayerMeasure:
         return self._least == self._most
 
     @property
+    def one_sided(self) -> bool:
+        """Whether its values have one sign, but its interval has both."""
+        zero, interval = self.grid.tensor.zero_point, self.grid.interval
+        both = interval.lower < zero < interval.upper
+        return both and (self._least >= zero or self._most <= zero)
+
+    @property
     def spread(self) -> Spread:
         """How much of the interval was used."""
         if self._histogram is None or self.grid.interval.width == 0:

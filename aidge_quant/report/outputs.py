@@ -7,10 +7,9 @@ from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.report.analysis import OutputRow
 from aidge_quant.report.measure import Signal
 
-#: Outputs have collapsed when one class has more than this share of the samples ...
-COLLAPSED = 0.95
-#: ... while in the float network no class has more than this one.
-VARIED = 0.90
+#: Outputs have collapsed when one class has more than the first share of the samples, while in the
+#: float network no class has more than the second: of few classes, and of many.
+COLLAPSED = ((0.95, 0.90), (0.50, 0.125))
 
 
 class OutputMeasure:
@@ -74,7 +73,7 @@ class OutputMeasure:
             (share, best), (wanted, _) = (
                 _most_frequent(classes) for classes in np.concatenate(self._classes, axis=1)
             )
-            if share > COLLAPSED and wanted <= VARIED:
+            if any(share > most and wanted <= varied for most, varied in COLLAPSED):
                 found.append(
                     f"output {self.name} collapses to one class: {100 * share:.0f} % of the "
                     f"samples are class {best}; in the float network no class has more than "

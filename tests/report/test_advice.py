@@ -10,7 +10,7 @@ from quantized_pairs import quantized
 from aidge_quant import analyze
 from aidge_quant.dtypes import dtype
 from aidge_quant.graph import GraphView
-from aidge_quant.ops import FC, Add, GlobalAveragePool, ReLU
+from aidge_quant.ops import FC, Add, GlobalAveragePool, ReLU, Sigmoid
 from aidge_quant.report import advice
 
 
@@ -96,6 +96,24 @@ def test_a_range_that_is_never_used_asks_for_typical_calibration_data():
     calibration = np.concatenate([x, [[1.0, 1.0]]]).astype(np.float32)
     found = advised(graph, quantized(graph, calibration), x)
     assert "are never used: the calibration data has outliers" in found["fc"]
+
+
+def test_values_of_one_sign_are_no_sign_of_outliers():
+    graph = linear([[1.0, 0.5]])
+    x = np.abs(uniform(100, 2, scale=0.9))
+    copy = quantized(graph, x, input_range=2.5)
+    (row,) = analyze(graph, copy, x).rows
+    assert row.unused_bits > 1
+    assert row.advice == ""
+
+
+def test_a_table_uses_what_its_values_reach():
+    graph = linear([[1.0, 0.5]], Sigmoid())  # 0.18 to 0.82 of the 0 to 1 that it could give
+    x = uniform(500, 2)
+    copy = quantized(graph, x)
+    table = next(row for row in analyze(graph, copy, x).rows if row.kind == "Lookup")
+    assert table.unused_bits < 0.1
+    assert table.advice == ""
 
 
 def test_outliers_among_the_samples_ask_for_clipping():

@@ -36,6 +36,18 @@ def test_outputs_that_collapse_to_one_class(pair):
     assert "is the same for all samples" not in message
 
 
+@pytest.mark.parametrize(("bias", "collapses"), [(0.9, True), (0.05, False)])
+def test_most_samples_in_one_of_many_classes_are_a_collapse(bias, collapses):
+    net = Net((16,))
+    net.add(FC(), "fc", net.last, net.constant(np.eye(16), "w"), net.constant(np.zeros(16), "b"))
+    graph = net.done()
+    x = np.random.default_rng(0).uniform(-1, 1, (400, 16)).astype(np.float32)
+    copy = quantized(graph, x)
+    unit = 1 / 127**2  # of the accumulator: inputs and weights reach 1
+    change(copy, "b", lambda value: value + (np.arange(16) == 5) * bias / unit)
+    assert ("of the samples are class 5" in warned((graph, copy), x)) == collapses
+
+
 def test_a_float_network_of_one_class_is_no_collapse():
     graph = chain()
     change(graph, "fc_b", lambda value: value + (np.arange(7) == 2) * 20)
