@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import shared_data
 from digits_example import MODEL, analyzed, export, said_as_json, write_samples
-from onnx import TensorProto, helper, save
+from onnx import TensorProto, helper, load, save
 
 import aidge_quant as aq
 from aidge_quant.cli import main
@@ -55,7 +55,7 @@ def test_a_model_with_a_softmax_is_exported_with_a_note(data, tmp_path, capsys):
 
 
 BAD_FILES = {
-    "missing": (None, "no such file"),
+    "missing": (None, "data.npz does not exist, expected an .npy or .npz file"),
     "text": (b"not an archive", "not an .npy or .npz"),
     "empty": (b"", "not an .npy or .npz"),
 }
@@ -70,12 +70,28 @@ def test_a_bad_calibration_file_is_refused(kind, tmp_path, capsys):
     refused(path, tmp_path, capsys, message)
 
 
+def test_a_folder_is_no_file(data, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    refused(tmp_path / "folder", tmp_path, capsys, "folder is a folder, expected an .npy or .npz")
+    refused(data, tmp_path, capsys, "folder is a folder", model=tmp_path / "folder")
+
+
+def test_pickled_arrays_are_refused_without_advice_to_load_them(tmp_path, capsys):
+    path = tmp_path / "data.npz"
+    np.savez(path, x=np.array([{"a": 1}], dtype=object))
+    assert "allow_pickle" not in refused(
+        path, tmp_path, capsys, "not an .npy or .npz file of plain"
+    )
+
+
 BAD_ARRAYS = {
     "number": (np.float32(3), "has shape"),
     "empty": (np.zeros((0, 1, 8, 8), np.float32), "expected samples"),
-    "few": (np.zeros((7, 1, 8, 8), np.float32), "give more, or use quantize_network"),
+    "few": (np.ones((7, 1, 8, 8), np.float32), "give more, or use quantize_network"),
     "shape": (np.zeros((4, 1, 7, 8), np.float32), "expected ('batch', 1, 8, 8)"),
-    "nan": (np.full((4, 1, 8, 8), np.nan, np.float32), "NaN"),
+    "nan": (np.full((4, 1, 8, 8), np.nan, np.float32), "sample 0 holds NaN"),
+    "huge": (np.full((9, 1, 8, 8), 1e300), "holds NaN or infinity"),
+    "zeros": (np.zeros((9, 1, 8, 8), np.float32), "all values are 0"),
     "text": (np.full((4, 1, 8, 8), "a"), "expected numbers"),
     "complex": (np.zeros((4, 1, 8, 8), complex), "expected numbers"),
 }
@@ -92,7 +108,33 @@ def test_bad_calibration_samples_are_refused(kind, tmp_path, capsys):
 def test_unknown_arrays_are_named(tmp_path, capsys):
     path = tmp_path / "data.npz"
     np.savez(path, one=np.zeros((2, 2)), two=np.zeros((2, 2)))
-    refused(path, tmp_path, capsys, "holds ['one', 'two']")
+    refused(path, tmp_path, capsys, "holds one, two, expected an array named calibration,")
+    refused(path, tmp_path, capsys, "name it with --key")
+
+
+def test_unknown_test_arrays_are_named(data, tmp_path, capsys):
+    path = tmp_path / "test.npz"
+    np.savez(path, one=np.zeros((2, 2)), two=np.zeros((2, 2)))
+    assert export(data, tmp_path / "out", "--test", str(path)) == 2
+    assert "name it with --test-key" in capsys.readouterr().err
+
+
+def test_bad_test_samples_leave_nothing_behind(data, tmp_path, capsys):
+    path = tmp_path / "test.npy"
+    np.save(path, np.zeros((4, 1, 7, 8), np.float32))
+    assert export(data, tmp_path / "out", "--test", str(path)) == 2
+    assert "has shape (4, 1, 7, 8)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_open_size_is_given_on_the_command(data, tmp_path, capsys):
+    loaded = load(MODEL)
+    loaded.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    model = tmp_path / "open.onnx"
+    save(loaded, model)
+    refused(data, tmp_path, capsys, "or --input-dim input=1,1,?,8", model=model)
+    options = ("--no-verify", "--input-dim", "input=1,1,8,8")
+    assert export(data, tmp_path / "out", *options, model=model) == 0
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n" * 9, b"hello"])
@@ -127,6 +169,27 @@ def test_a_missing_compiler_is_found_before_the_work(data, tmp_path, capsys, mon
     monkeypatch.setenv("CC", "/nonexistent/cc")
     refused(data, tmp_path, capsys, "/nonexistent/cc")
     assert export(data, tmp_path / "out", "--no-verify") == 0
+
+
+def test_a_compiler_that_fails_leaves_nothing_behind(data, tmp_path, capsys, monkeypatch):
+    compiler = tmp_path / "cc"
+    compiler.write_text("#!/bin/sh\necho boom >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", str(compiler))
+    assert "boom" in refused(data, tmp_path, capsys, "refused the C of digits")
+    monkeypatch.delenv("CC")
+    assert export(data, tmp_path / "out", "--no-verify") == 0
+    before = (tmp_path / "out" / "metadata.json").read_bytes()
+    monkeypatch.setenv("CC", str(compiler))
+    assert export(data, tmp_path / "out", "--overwrite", "--samples", "16") == 2
+    assert (tmp_path / "out" / "metadata.json").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(data, tmp_path, capsys):
+    assert export(data, data / "out") == 2
+    said = capsys.readouterr().err
+    assert f"{data} is no folder that can be written" in said
+    assert "reading" not in said
 
 
 def test_an_unsupported_model_is_refused_with_every_node(data, tmp_path, capsys):
@@ -167,7 +230,7 @@ def test_analyze_compares_on_the_test_samples(data, capsys):
 
 def test_analyze_refuses_what_it_cannot_read(data, tmp_path, capsys):
     status, said = analyzed(capsys, tmp_path / "missing.npz")
-    assert (status, "no such file" in said.err) == (2, True)
+    assert (status, "missing.npz does not exist" in said.err) == (2, True)
     status, said = analyzed(capsys, data, model=tmp_path / "missing.onnx")
     assert (status, "missing.onnx" in said.err) == (2, True)
 
@@ -195,3 +258,4 @@ def refused(data, folder, capsys, message, **options):
     assert message in said
     assert "Traceback" not in said
     assert sorted(folder.iterdir()) == before
+    return said

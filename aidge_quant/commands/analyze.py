@@ -20,7 +20,9 @@ def analyze_command(arguments: Namespace, console: Console) -> int:
     samples = load_samples(arguments.calibration, CALIBRATION_KEYS, arguments.key)
     calibration = test = samples.first(arguments.samples).values
     if arguments.test is not None:
-        test = load_samples(arguments.test, TEST_KEYS, arguments.test_key).values
+        test = load_samples(
+            arguments.test, TEST_KEYS, arguments.test_key, option="--test-key"
+        ).values
     with Steps(console, live=not arguments.verbose) as steps:
         found = quantize_model(
             arguments.model,

@@ -50,6 +50,8 @@ def load_samples(
     keys: Mapping[str, tuple[str, ...]],
     key: str | None = None,
     labels: str | None = None,
+    *,
+    option: str = "--key",
 ) -> Samples:
     """Return the samples of a .npy or .npz file, batch first, with the labels that belong to them.
 
@@ -61,6 +63,8 @@ def load_samples(
     key, labels : str, optional
         Names of the arrays in the .npz file; by default the first of ``keys``, or the only
         array, and the labels that go with it, if there are as many.
+    option : str
+        The option of the command that names the array.
 
     Raises
     ------
@@ -75,15 +79,18 @@ def load_samples(
         name = next(iter(arrays))
     if name is None or name not in arrays:
         wanted = f"array {key!r}" if key else f"an array named {', '.join(keys)}"
-        raise DataError(f"{path} holds {sorted(arrays)}, expected {wanted}; name it on the command")
+        raise DataError(
+            f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}, expected {wanted}; "
+            f"name it with {option}"
+        )
     values = arrays[name]
     if values.dtype.kind not in "fiub":
         raise DataError(f"{path}: array {name!r} has type {values.dtype}, expected numbers")
     if values.ndim < 2 or len(values) == 0:
         raise ShapeError(f"{path}: array {name!r} has shape {values.shape}, expected samples")
-    return Samples(
-        values.astype(np.float32), _labels(path, arrays, name, len(values), keys, labels)
-    )
+    with np.errstate(over="ignore"):  # infinite then, which is refused with the sample's number
+        converted = values.astype(np.float32)
+    return Samples(converted, _labels(path, arrays, name, len(values), keys, labels))
 
 
 def _labels(
@@ -115,7 +122,8 @@ def sha256(path: str | Path) -> str:
 def _arrays(path: str | Path) -> dict[str, np.ndarray]:
     found = Path(path)
     if not found.is_file():
-        raise FileError(f"{path}: there is no such file")
+        kind = "is a folder" if found.is_dir() else "does not exist"
+        raise FileError(f"{path} {kind}, expected an .npy or .npz file")
     try:
         loaded = np.load(found, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -123,4 +131,7 @@ def _arrays(path: str | Path) -> dict[str, np.ndarray]:
         with loaded:
             return {name: loaded[name] for name in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(f"{path} is not an .npy or .npz file of plain arrays: {error}") from error
+        raise FileError(
+            f"{path} is not an .npy or .npz file of plain arrays, or it is cut off; "
+            "numpy.savez writes one"
+        ) from error

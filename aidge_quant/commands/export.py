@@ -1,6 +1,7 @@
 """``aidge-quant export``: the whole way from an ONNX file to a verified C folder."""
 
 import json
+import tempfile
 from argparse import Namespace
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def export_command(arguments: Namespace, console: Console) -> int:
     samples = load_samples(arguments.calibration, CALIBRATION_KEYS, arguments.key, own)
     samples = test = samples.first(arguments.samples)
     if arguments.test is not None:
-        test = load_samples(arguments.test, TEST_KEYS, arguments.test_key, arguments.labels)
+        test = load_samples(
+            arguments.test, TEST_KEYS, arguments.test_key, arguments.labels, option="--test-key"
+        )
     with Steps(console, live=not arguments.verbose) as steps:
         quantized = quantize_model(
             arguments.model,
@@ -55,18 +58,19 @@ def export_command(arguments: Namespace, console: Console) -> int:
         q = np.asarray(network.quantize_input(test.values))
         out = network.run(q)
         figures = _figures(quantized.graph, test, network, out)
+        cases = q[:SELF_TEST_SAMPLES]
+        check = None
+        if arguments.verify:
+            steps.begin(f"compiling the C, {len(q)} samples through it")
+            check = _verified(network, arguments.name, cases, q, out)
         steps.begin("writing the C")
         folder = export_c(
             network,
             arguments.output,
             name=arguments.name,
-            test_inputs=q[:SELF_TEST_SAMPLES],
+            test_inputs=cases,
             overwrite=arguments.overwrite,
         )
-        check = None
-        if arguments.verify:
-            steps.begin(f"compiling the C, {len(q)} samples through it")
-            check = compare(network, out, run_c(folder, network, q))
     if arguments.json:
         _print_json(console, folder, figures, check, quantized)
     else:
@@ -76,6 +80,15 @@ def export_command(arguments: Namespace, console: Console) -> int:
         lines = _lines(kind, figures, folder, check, quantized)
         console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     return 0 if check is None or check.identical == check.total else 1
+
+
+def _verified(
+    network: IntegerNetwork, name: str, cases: np.ndarray, q: np.ndarray, out: Arrays
+) -> Verification:
+    """Compare a trial export with Python, so that a failure leaves nothing where users look."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = export_c(network, Path(scratch) / name, name=name, test_inputs=cases)
+        return compare(network, out, run_c(folder, network, q))
 
 
 def _figures(

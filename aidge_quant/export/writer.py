@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import tempfile
@@ -102,6 +103,9 @@ def check_export(path: str | Path, *, name: str, overwrite: bool = False) -> Pat
     """
     ctext.check_name(name)
     folder = Path(path)
+    above = next(parent for parent in folder.resolve().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise FileError(f"{folder} cannot be made: {above} is no folder that can be written")
     if not folder.exists() and not folder.is_symlink():
         return folder
     if not folder.is_dir():

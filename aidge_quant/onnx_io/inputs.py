@@ -97,4 +97,5 @@ def _described(tensor: onnx.TypeProto.Tensor) -> str:
 
 
 def _remedy(name: str, example: str) -> str:
-    return f'load_onnx(..., input_shapes={{"{name}": ({example})}})'
+    option = f"{name}={example.replace(' ', '')}"
+    return f'load_onnx(..., input_shapes={{"{name}": ({example})}}), or --input-dim {option}'

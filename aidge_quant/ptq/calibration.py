@@ -57,6 +57,15 @@ def calibration_batches(network: GraphView, calibration_set: Calibration) -> Cal
     return batches
 
 
+def require_signal(batches: CalibrationBatches) -> None:
+    """Raise a DataError if a calibration set holds nothing but zeros."""
+    if not any(np.any(array) for batch in batches for array in batch.values()):
+        raise DataError(
+            "calibration set: all values are 0, which says nothing of the ranges; expected samples "
+            "such as the network is to see"
+        )
+
+
 def _element(network: GraphView, index: int, element: Any) -> Batch:
     names = [node.name for node in network.inputs]
     if not isinstance(element, Mapping):
@@ -93,7 +102,11 @@ def _checked(what: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise ShapeError(f"{what}: has shape {np.shape(value)}, expected {expected}")
     if array.size == 0:
         raise DataError(f"{what}: expected at least one sample, got none")
-    converted = array.astype(np.float32)
-    if not np.isfinite(converted).all():
-        raise DataError(f"{what}: holds NaN or infinity, expected finite numbers")
+    with np.errstate(over="ignore"):  # infinite then, which is refused below
+        converted = array.astype(np.float32)
+    bad = ~np.isfinite(converted).reshape(len(converted), -1).all(axis=1)
+    if bad.any():
+        raise DataError(
+            f"{what}: sample {int(bad.argmax())} holds NaN or infinity, expected finite numbers"
+        )
     return converted

@@ -11,7 +11,12 @@ from aidge_quant.ops import Quantizer
 from aidge_quant.ops.quantization import HALF_UP
 from aidge_quant.ptq.activations import InputRange, normalize_activations
 from aidge_quant.ptq.architecture import require_supported
-from aidge_quant.ptq.calibration import Calibration, CalibrationBatches, calibration_batches
+from aidge_quant.ptq.calibration import (
+    Calibration,
+    CalibrationBatches,
+    calibration_batches,
+    require_signal,
+)
 from aidge_quant.ptq.casting import cast_quantized_network
 from aidge_quant.ptq.clipping import Clipping, adjust_ranges
 from aidge_quant.ptq.compensation import insert_compensation_nodes
@@ -107,7 +112,7 @@ def quantize_network(
     quantized = network.clone()
     require_supported(quantized)
     batches = calibration_batches(quantized, calibration_set)
-    _require_signal(batches)
+    require_signal(batches)
     prepare_network(quantized)
     complete_precision(quantized)
     measured = _input_ranges(quantized, batches, input_range)
@@ -135,14 +140,6 @@ def quantize_network(
         fold_producer_quantizers(quantized)
     quantized.check()
     network.become(quantized)
-
-
-def _require_signal(batches: CalibrationBatches) -> None:
-    if not any(np.any(array) for batch in batches for array in batch.values()):
-        raise DataError(
-            "calibration set: all values are 0, which says nothing of the ranges; expected samples "
-            "such as the network is to see"
-        )
 
 
 def _input_ranges(

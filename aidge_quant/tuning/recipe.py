@@ -12,7 +12,7 @@ from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.onnx_io import load_onnx
 from aidge_quant.ptq import prepare_network
 from aidge_quant.ptq.architecture import require_supported
-from aidge_quant.ptq.calibration import Calibration, calibration_batches
+from aidge_quant.ptq.calibration import Calibration, calibration_batches, require_signal
 from aidge_quant.tuning.budget import Budget
 from aidge_quant.tuning.climb import Climb, Progress
 from aidge_quant.tuning.effort import check_form, checked_effort
@@ -96,6 +96,7 @@ def quantize(
     graph = load_onnx(network) if isinstance(network, str | Path) else network.clone()
     require_supported(graph)
     batches = calibration_batches(graph, calibration)
+    require_signal(batches)
     prepare_network(graph)
     samples = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     count = len(next(iter(samples.values())))
