@@ -95,6 +95,11 @@ class Facts:
         return isinstance(self.layer, Affine) and self.layer.requantization.per_channel
 
     @property
+    def unintended(self) -> bool:
+        """Whether the range is not one that our recipe has chosen, and that does well."""
+        return self.low or not self.tuned
+
+    @property
     def channel_option(self) -> str:
         """The option that gives every channel a scale of its own."""
         return "per_channel=True" if self.tuned else "channel_wise=True"
@@ -186,7 +191,7 @@ def _bits(facts: Facts) -> str:
 
 #: In order; the first that applies gives the sentence.
 RULES = (
-    Rule(lambda facts: facts.above("saturation") and (facts.low or not facts.tuned), _saturation),
+    Rule(lambda facts: facts.above("saturation") and facts.unintended, _saturation),
     Rule(lambda facts: facts.low and not facts.owns_range, _average),
     Rule(
         lambda facts: (
@@ -201,7 +206,10 @@ RULES = (
     Rule(lambda facts: bool(facts.reader) and facts.above("unused_bits"), _shared),
     Rule(
         lambda facts: (
-            facts.owns_range and facts.above("unused_bits") and not facts.measure.one_sided
+            facts.owns_range
+            and facts.above("unused_bits")
+            and facts.unintended
+            and not facts.measure.one_sided
         ),
         _unused,
     ),

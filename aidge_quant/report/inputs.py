@@ -96,7 +96,7 @@ def input_warnings(network: IntegerNetwork, feeds: Mapping[str, np.ndarray]) -> 
                 f"input {name}: {reach}, {100 * cut:.1f} % of the sample values lie beyond; "
                 f"calibrate on data that covers the samples{remedy}"
             )
-        if float(values.max() - values.min()) < USED * (high - low):
+        if float(values.max()) < USED * high and float(values.min()) > USED * low:
             found.append(
                 f"input {name}: {reach}, the samples only {values.min():g} to {values.max():g}; "
                 f"calibrate on data of the same range{remedy}"

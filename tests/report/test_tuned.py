@@ -112,6 +112,19 @@ def test_what_the_recipe_cuts_off_at_the_input_is_no_trouble():
     assert "input_range" not in warning
 
 
+def test_room_in_sixteen_bits_is_no_trouble_and_fused_sums_are_compared():
+    graph = float_networks.residual()
+    x = batch(graph, 64)["input"]
+    result = tuned(graph, x, activation_bits=16)
+    analysis = aq.analyze(graph, result.graph, np.float32(0.3) * x)
+    (fused,) = (layer for layer in result.network.layers if "add1" in layer.source)
+    assert fused.name == "conv2"
+    assert min(row.alone_db for row in analysis.rows) > 35
+    assert max(row.unused_bits or 0 for row in analysis.rows) > 1
+    assert [row.advice for row in analysis.rows if row.advice] == []
+    assert analysis.warnings == ()
+
+
 def test_progress_is_told_after_every_batch():
     graph = float_networks.chain()
     x = samples(graph, 20)
