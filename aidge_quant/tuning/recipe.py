@@ -24,6 +24,8 @@ from aidge_quant.tuning.scheme import Scheme
 
 #: A quarter of the samples is held back, and at least this many are needed in all.
 LEAST_SAMPLES = 8
+#: Every step runs the held-back samples: time and memory grow with them.
+MOST_HELD_BACK = 256
 
 
 def quantize(
@@ -48,7 +50,8 @@ def quantize(
     network : GraphView or path of an ONNX file
         Float network.
     calibration : arrays or Tensors, as ``quantize_network`` takes them
-        8 samples or more; about 256 are worth having. A quarter is held back to judge the steps.
+        8 samples or more; about 256 are worth having. A quarter, at most 256, is held back
+        to judge the steps.
     effort : {"fast", "balanced", "high"}
     weight_bits : 8, 4 or 16
     activation_bits : 8 or 16
@@ -106,7 +109,7 @@ def quantize(
             f"back, got {count}; give more, or use quantize_network"
         )
     order = np.random.default_rng(seed).permutation(count)
-    held = count // 4
+    held = min(count // 4, MOST_HELD_BACK)
     split = {name: (x[order[held:]], x[order[:held]]) for name, x in samples.items()}
     climb = Climb(split, options, budget, seed, progress or (lambda step, share: None), verbose)
     plain = Scheme({}, weight_bits=weight_bits, per_channel=per_channel)

@@ -7,6 +7,8 @@ import pytest
 from graph_cases import CASES
 
 import aidge_quant as aq
+from aidge_quant.tuning import recipe
+from aidge_quant.tuning.evaluation import Evaluation
 
 
 def quantized(**options):
@@ -33,6 +35,24 @@ def test_steps_are_logged_on_request(verbose, caplog):
     with caplog.at_level(logging.INFO, logger="aidge_quant"):
         quantized(effort="fast", verbose=verbose)
     assert ("zero points: " in caplog.text) == verbose
+
+
+def test_a_large_calibration_set_does_not_hold_back_more(monkeypatch):
+    counts = []
+
+    class Watched(Evaluation):
+        def __init__(self, inputs, references):
+            super().__init__(inputs, references)
+            counts.append(self.count)
+
+    monkeypatch.setattr(recipe, "Evaluation", Watched)
+    quantized(effort="fast")
+    assert 4 in counts  # a quarter of 16
+    counts.clear()
+    monkeypatch.setattr(recipe, "MOST_HELD_BACK", 3)
+    quantized(effort="fast")
+    assert 3 in counts
+    assert 4 not in counts
 
 
 def test_the_result_prints_its_ladder_and_says_how_it_was_made():
