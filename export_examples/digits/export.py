@@ -1,9 +1,10 @@
 """From a trained float network to C that gives the same integers: ``make export`` runs this.
 
 Reads ``digits.onnx`` and ``digits.npz`` beside this file (``train.py`` made them), quantizes
-the network on the 64 calibration images, writes the C project to FOLDER (``build/export/digits``
-by default, replaced when it is an earlier export), compiles it with the host's compiler, and
-runs all held-back digits through the float network, the golden model in Python, and the C.
+the network on the 64 calibration images with ``aidge_quant.quantize``, writes the C project to
+FOLDER (``build/export/digits`` by default, replaced when it is an earlier export), compiles it
+with the host's compiler, and runs all held-back digits through the float network, the golden
+model in Python, and the C.
 Exits with 1 if a single byte differs.
 """
 
@@ -61,10 +62,7 @@ def main() -> None:
     with step(console, f"float network on {len(images)} digits"):
         float_logits = aq.run(graph, images)
     with step(console, f"quantizing on {len(calibration)} images"):
-        aq.auto_assign_node_precision(graph, aq.dtype.int8, aq.dtype.int8, aq.dtype.int32)
-        aq.quantize_network(graph, list(calibration[:, None]), single_shift=True)
-    with step(console, "lowering to integer layers"):
-        network = aq.lower(graph)
+        network = aq.quantize(graph, calibration).network
     with step(console, f"golden model on {len(images)} digits"):
         q_images = network.quantize_input(images)
         q_logits = network.run(q_images)

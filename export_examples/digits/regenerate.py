@@ -17,10 +17,7 @@ SELF_TEST_CASES = 8
 
 def quantize() -> aq.IntegerNetwork:
     """Return the integer network of the example, as ``export.py`` makes it."""
-    graph = aq.load_onnx(HERE / "digits.onnx")
-    aq.auto_assign_node_precision(graph, aq.dtype.int8, aq.dtype.int8, aq.dtype.int32)
-    aq.quantize_network(graph, calibration(), single_shift=True)
-    return aq.lower(graph)
+    return aq.quantize(HERE / "digits.onnx", calibration()).network
 
 
 def calibration() -> np.ndarray:

@@ -1,4 +1,4 @@
-/* digits: a quantized network of 9 layers. The only header to include.
+/* digits: a quantized network of 7 layers. The only header to include.
  *
  * Written by aidge_quant 0.1.0 from the network "digits"; edit the model, not this file.
  */
@@ -24,13 +24,13 @@ extern "C" {
 /* Input "input": 8x8x1: height, width, channels. */
 #define DIGITS_INPUT_SIZE 64 /* values of type int8_t */
 #define DIGITS_INPUT_SHAPE { 8, 8, 1 }
-#define DIGITS_INPUT_SCALE 0.007874015748031496
-#define DIGITS_INPUT_ZERO_POINT 0
+#define DIGITS_INPUT_SCALE 0.00392156862745098
+#define DIGITS_INPUT_ZERO_POINT (-128)
 
 /* Output "output": 10, in the model's order. */
-#define DIGITS_OUTPUT_SIZE 10 /* values of type int8_t */
+#define DIGITS_OUTPUT_SIZE 10 /* values of type int32_t */
 #define DIGITS_OUTPUT_SHAPE { 10 }
-#define DIGITS_OUTPUT_SCALE 0.04958580798051489
+#define DIGITS_OUTPUT_SCALE 9.003736833428704e-05
 #define DIGITS_OUTPUT_ZERO_POINT 0
 
 /* Bytes of working memory: sizeof(digits_t). */
@@ -52,7 +52,7 @@ void digits_init(digits_t *net);
 /* Run one inference. The arrays are the caller's; none may overlap another or `net`. */
 void digits_run(digits_t *net,
         const int8_t input[DIGITS_INPUT_SIZE],
-        int8_t output[DIGITS_OUTPUT_SIZE]);
+        int32_t output[DIGITS_OUTPUT_SIZE]);
 
 /* From real numbers and back; the network itself has no floating point.
  * Define DIGITS_WITH_FLOAT before including this header to have them.
@@ -82,7 +82,7 @@ static inline int8_t digits_quantize_input(double real)
 }
 
 /* The real number that `q` means. */
-static inline double digits_dequantize_output(int8_t q)
+static inline double digits_dequantize_output(int32_t q)
 {
     return DIGITS_OUTPUT_SCALE * ((double)q - (double)DIGITS_OUTPUT_ZERO_POINT);
 }

@@ -31,14 +31,14 @@ static const digits_conv_t digits_conv1_shape = {
     .groups = 1,
     .group_in = 1,
     .group_out = 16,
-    .pad_value = 0,
+    .pad_value = -128,
     .dense = 1,
 };
 
-static const digits_scaling_t digits_conv1_scaling = {
-    .shift = 8,
+static const digits_channel_scaling_t digits_conv1_scaling = {
+    .shift = digits_conv1_shift,
     .offset = 0,
-    .lower = 0,
+    .lower = -128,
     .upper = 127,
 };
 
@@ -56,13 +56,13 @@ static const digits_depthwise_conv_t digits_conv2_dw_shape = {
     .dilation_x = 1,
     .top = 1,
     .left = 1,
-    .pad_value = 0,
+    .pad_value = -128,
 };
 
-static const digits_scaling_t digits_conv2_dw_scaling = {
-    .shift = 7,
+static const digits_channel_scaling_t digits_conv2_dw_scaling = {
+    .shift = digits_conv2_dw_shift,
     .offset = 0,
-    .lower = 0,
+    .lower = -128,
     .upper = 127,
 };
 
@@ -83,14 +83,14 @@ static const digits_conv_t digits_conv2_pw_shape = {
     .groups = 1,
     .group_in = 16,
     .group_out = 24,
-    .pad_value = 0,
+    .pad_value = -128,
     .dense = 1,
 };
 
-static const digits_scaling_t digits_conv2_pw_scaling = {
-    .shift = 6,
+static const digits_channel_scaling_t digits_conv2_pw_scaling = {
+    .shift = digits_conv2_pw_shift,
     .offset = 0,
-    .lower = 0,
+    .lower = -128,
     .upper = 127,
 };
 
@@ -111,14 +111,14 @@ static const digits_conv_t digits_conv3_shape = {
     .groups = 1,
     .group_in = 24,
     .group_out = 24,
-    .pad_value = 0,
+    .pad_value = -128,
     .dense = 1,
 };
 
-static const digits_scaling_t digits_conv3_scaling = {
-    .shift = 8,
+static const digits_channel_scaling_t digits_conv3_scaling = {
+    .shift = digits_conv3_shift,
     .offset = 0,
-    .lower = 0,
+    .lower = -128,
     .upper = 127,
 };
 
@@ -139,28 +139,14 @@ static const digits_conv_t digits_conv4_shape = {
     .groups = 1,
     .group_in = 24,
     .group_out = 24,
-    .pad_value = 0,
+    .pad_value = -128,
     .dense = 1,
 };
 
-static const digits_scaling_t digits_conv4_scaling = {
-    .shift = 7,
+static const digits_channel_scaling_t digits_conv4_scaling = {
+    .shift = digits_conv4_shift,
     .offset = 0,
     .lower = -128,
-    .upper = 127,
-};
-
-static const digits_scaling_t digits_relu2_pw_Res_Compensation_scaling = {
-    .shift = 7,
-    .offset = 0,
-    .lower = -128,
-    .upper = 127,
-};
-
-static const digits_scaling_t digits_add4_scaling = {
-    .shift = 7,
-    .offset = 0,
-    .lower = 0,
     .upper = 127,
 };
 
@@ -176,17 +162,21 @@ static const digits_avg_pool_t digits_pool_shape = {
     .stride_x = 1,
     .top = 0,
     .left = 0,
-    .zero_point = 0,
-    .whole_window = 0,
-    .lower = 0,
-    .upper = 127,
+    .zero_point = -128,
 };
 
-static const digits_scaling_t digits_fc_scaling = {
-    .shift = 6,
+static const digits_scaling_t digits_pool_scaling = {
+    .shift = 3,
     .offset = 0,
     .lower = -128,
     .upper = 127,
+};
+
+static const digits_channel_scaling_t digits_fc_scaling = {
+    .shift = digits_fc_shift,
+    .offset = 0,
+    .lower = -2147483520,
+    .upper = 2147483520,
 };
 
 void digits_init(digits_t *net)
@@ -198,41 +188,36 @@ void digits_init(digits_t *net)
 
 void digits_run(digits_t *net,
         const int8_t input[DIGITS_INPUT_SIZE],
-        int8_t output[DIGITS_OUTPUT_SIZE])
+        int32_t output[DIGITS_OUTPUT_SIZE])
 {
     /* conv1 (Convolution): 8x8x1 to 8x8x16 */
-    digits_conv_s8(&digits_conv1_shape, input, digits_conv1_weight, digits_conv1_bias,
+    digits_conv_s8_channel(&digits_conv1_shape, input, digits_conv1_weight, digits_conv1_bias,
             &digits_conv1_scaling, &net->arena.s8[0]);
     DIGITS_TRACE(0, &net->arena.s8[0], 1024);
     /* conv2_dw (DepthwiseConvolution): 8x8x16 to 4x4x16 */
-    digits_depthwise_conv_s8(&digits_conv2_dw_shape, &net->arena.s8[0], digits_conv2_dw_weight,
-            digits_conv2_dw_bias, &digits_conv2_dw_scaling, &net->arena.s8[1024]);
+    digits_depthwise_conv_s8_channel(&digits_conv2_dw_shape, &net->arena.s8[0],
+            digits_conv2_dw_weight, digits_conv2_dw_bias, &digits_conv2_dw_scaling,
+            &net->arena.s8[1024]);
     DIGITS_TRACE(1, &net->arena.s8[1024], 256);
     /* conv2_pw (Convolution): 4x4x16 to 4x4x24 */
-    digits_conv_s8(&digits_conv2_pw_shape, &net->arena.s8[1024], digits_conv2_pw_weight,
+    digits_conv_s8_channel(&digits_conv2_pw_shape, &net->arena.s8[1024], digits_conv2_pw_weight,
             digits_conv2_pw_bias, &digits_conv2_pw_scaling, &net->arena.s8[0]);
     DIGITS_TRACE(2, &net->arena.s8[0], 384);
     /* conv3 (Convolution): 4x4x24 to 4x4x24 */
-    digits_conv_s8(&digits_conv3_shape, &net->arena.s8[0], digits_conv3_weight, digits_conv3_bias,
-            &digits_conv3_scaling, &net->arena.s8[384]);
+    digits_conv_s8_channel(&digits_conv3_shape, &net->arena.s8[0], digits_conv3_weight,
+            digits_conv3_bias, &digits_conv3_scaling, &net->arena.s8[384]);
     DIGITS_TRACE(3, &net->arena.s8[384], 384);
-    /* conv4 (Convolution): 4x4x24 to 4x4x24 */
-    digits_conv_s8(&digits_conv4_shape, &net->arena.s8[384], digits_conv4_weight, digits_conv4_bias,
-            &digits_conv4_scaling, &net->arena.s8[768]);
-    DIGITS_TRACE(4, &net->arena.s8[768], 384);
-    /* relu2_pw_Res_Compensation (Rescale): 4x4x24 to 4x4x24 */
-    digits_rescale_s8(384, &net->arena.s8[0], 89, 64, &digits_relu2_pw_Res_Compensation_scaling,
-            &net->arena.s8[0]);
-    DIGITS_TRACE(5, &net->arena.s8[0], 384);
-    /* add4 (Add): 4x4x24 and 4x4x24 to 4x4x24 */
-    digits_add_s8(384, &net->arena.s8[768], 104, &net->arena.s8[0], 104, 64, &digits_add4_scaling,
-            &net->arena.s8[0]);
-    DIGITS_TRACE(6, &net->arena.s8[0], 384);
+    /* conv4 (Convolution): 4x4x24 and 4x4x24 to 4x4x24 */
+    digits_conv_s8_residual_by_channel_channel(&digits_conv4_shape, &net->arena.s8[384],
+            digits_conv4_weight, digits_conv4_bias, &net->arena.s8[0], digits_conv4_factor,
+            &digits_conv4_scaling, &net->arena.s8[0]);
+    DIGITS_TRACE(4, &net->arena.s8[0], 384);
     /* pool (AveragePool): 4x4x24 to 1x1x24 */
-    digits_avg_pool_s8_mean(&digits_pool_shape, &net->arena.s8[0], &net->arena.s8[0]);
-    DIGITS_TRACE(7, &net->arena.s8[0], 24);
+    digits_avg_pool_s8(&digits_pool_shape, &net->arena.s8[0], 1028, &digits_pool_scaling,
+            &net->arena.s8[0]);
+    DIGITS_TRACE(5, &net->arena.s8[0], 24);
     /* fc (FullyConnected): 1x1x24 to 10 */
-    digits_fc_s8(1, 24, 10, &net->arena.s8[0], digits_fc_weight, digits_fc_bias, &digits_fc_scaling,
-            output);
-    DIGITS_TRACE(8, output, 10);
+    digits_fc_s8_s32_channel(1, 24, 10, &net->arena.s8[0], digits_fc_weight, digits_fc_bias,
+            &digits_fc_scaling, output);
+    DIGITS_TRACE(6, output, 40);
 }

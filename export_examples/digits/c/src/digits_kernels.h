@@ -24,6 +24,14 @@ typedef struct {
     int32_t upper;
 } digits_scaling_t;
 
+/* From the accumulator to the stored value, a shift for every channel. */
+typedef struct {
+    const int8_t *shift;
+    int32_t offset;
+    int32_t lower;
+    int32_t upper;
+} digits_channel_scaling_t;
+
 static inline int32_t digits_clip(int32_t value, int32_t lower, int32_t upper)
 {
     int32_t clipped = value;
@@ -80,12 +88,32 @@ typedef struct {
     int32_t dense; /* 1: the taps of a kernel row are neighbours in the input; else 0 */
 } digits_conv_t;
 
-/* Weights: out x kernel height x kernel width x in / groups. */
-static void digits_conv_s8(const digits_conv_t *c, const int8_t *restrict x,
-        const int8_t *restrict weight, const int32_t *restrict bias,
-        const digits_scaling_t *scaling, int8_t *restrict y)
+/* Sum of the weights of output `o` whose taps are outside the input. */
+static int32_t digits_conv_s8_channel_outside(const digits_conv_t *c, const int8_t *weight,
+        int32_t o, int32_t ky0, int32_t ky1, int32_t kx0, int32_t kx1)
 {
-    const digits_scaling_t s = *scaling;
+    int32_t at = o * c->kernel_height * c->kernel_width * c->group_in;
+    int32_t sum = 0;
+
+    for (int32_t ky = 0; ky < c->kernel_height; ky++) {
+        for (int32_t kx = 0; kx < c->kernel_width; kx++) {
+            if ((ky < ky0) || (ky >= ky1) || (kx < kx0) || (kx >= kx1)) {
+                for (int32_t i = 0; i < c->group_in; i++) {
+                    sum += (int32_t)weight[at + i];
+                }
+            }
+            at += c->group_in;
+        }
+    }
+    return sum;
+}
+
+/* Weights: out x kernel height x kernel width x in / groups. */
+static void digits_conv_s8_channel(const digits_conv_t *c, const int8_t *restrict x,
+        const int8_t *restrict weight, const int32_t *restrict bias,
+        const digits_channel_scaling_t *scaling, int8_t *restrict y)
+{
+    const digits_channel_scaling_t s = *scaling;
     int32_t at = 0;
 
     for (int32_t oy = 0; oy < c->out_height; oy++) {
@@ -101,6 +129,8 @@ static void digits_conv_s8(const digits_conv_t *c, const int8_t *restrict x,
             const int32_t taps = (kx1 > kx0) ? (kx1 - kx0) : 0;
             const int32_t runs = (c->dense != 0) ? 1 : taps;
             const int32_t length = (c->dense != 0) ? (taps * c->group_in) : c->group_in;
+            const int32_t clipped = ((ky0 > 0) || (ky1 < c->kernel_height)
+                    || (kx0 > 0) || (kx1 < c->kernel_width)) ? 1 : 0;
             int32_t o = 0;
 
             for (int32_t group = 0; group < c->groups; group++) {
@@ -123,7 +153,90 @@ static void digits_conv_s8(const digits_conv_t *c, const int8_t *restrict x,
                             wi += c->group_in;
                         }
                     }
-                    y[at] = (int8_t)digits_requantize(acc, s.shift, s.lower, s.upper);
+                    if ((clipped != 0) && (c->pad_value != 0)) {
+                        acc += c->pad_value * digits_conv_s8_channel_outside(c, weight, o,
+                                ky0, ky1, kx0, kx1);
+                    }
+                    y[at] = (int8_t)digits_requantize(acc, s.shift[o], s.lower, s.upper);
+                    at++;
+                    o++;
+                }
+            }
+        }
+    }
+}
+
+/* Sum of the weights of output `o` whose taps are outside the input. */
+static int32_t digits_conv_s8_residual_by_channel_channel_outside(const digits_conv_t *c, const int8_t *weight,
+        int32_t o, int32_t ky0, int32_t ky1, int32_t kx0, int32_t kx1)
+{
+    int32_t at = o * c->kernel_height * c->kernel_width * c->group_in;
+    int32_t sum = 0;
+
+    for (int32_t ky = 0; ky < c->kernel_height; ky++) {
+        for (int32_t kx = 0; kx < c->kernel_width; kx++) {
+            if ((ky < ky0) || (ky >= ky1) || (kx < kx0) || (kx >= kx1)) {
+                for (int32_t i = 0; i < c->group_in; i++) {
+                    sum += (int32_t)weight[at + i];
+                }
+            }
+            at += c->group_in;
+        }
+    }
+    return sum;
+}
+
+/* Weights: out x kernel height x kernel width x in / groups. */
+static void digits_conv_s8_residual_by_channel_channel(const digits_conv_t *c, const int8_t *restrict x,
+        const int8_t *restrict weight, const int32_t *restrict bias,
+        const int8_t *r, const int32_t *factor, 
+const digits_channel_scaling_t *scaling, int8_t *y)
+{
+    const digits_channel_scaling_t s = *scaling;
+    int32_t at = 0;
+
+    for (int32_t oy = 0; oy < c->out_height; oy++) {
+        const int32_t iy = (oy * c->stride_y) - c->top;
+        const int32_t ky0 = digits_first_tap(iy, c->dilation_y);
+        const int32_t ky1 = digits_end_tap(iy, c->dilation_y, c->in_height, c->kernel_height);
+
+        for (int32_t ox = 0; ox < c->out_width; ox++) {
+            const int32_t ix = (ox * c->stride_x) - c->left;
+            const int32_t kx0 = digits_first_tap(ix, c->dilation_x);
+            const int32_t kx1 = digits_end_tap(ix, c->dilation_x, c->in_width, c->kernel_width);
+            /* A row of taps is one run of values if the layer is dense, else one run a tap. */
+            const int32_t taps = (kx1 > kx0) ? (kx1 - kx0) : 0;
+            const int32_t runs = (c->dense != 0) ? 1 : taps;
+            const int32_t length = (c->dense != 0) ? (taps * c->group_in) : c->group_in;
+            const int32_t clipped = ((ky0 > 0) || (ky1 < c->kernel_height)
+                    || (kx0 > 0) || (kx1 < c->kernel_width)) ? 1 : 0;
+            int32_t o = 0;
+
+            for (int32_t group = 0; group < c->groups; group++) {
+                for (int32_t n = 0; n < c->group_out; n++) {
+                    int32_t acc = bias[o] + (factor[o] * (int32_t)r[at]);
+
+                    for (int32_t ky = ky0; ky < ky1; ky++) {
+                        const int32_t row = iy + (ky * c->dilation_y);
+                        const int32_t column = ix + (kx0 * c->dilation_x);
+                        int32_t xi = (((row * c->in_width) + column) * c->channels)
+                                + (group * c->group_in);
+                        int32_t wi = ((((o * c->kernel_height) + ky) * c->kernel_width) + kx0)
+                                * c->group_in;
+
+                        for (int32_t run = 0; run < runs; run++) {
+                            for (int32_t i = 0; i < length; i++) {
+                                acc += (int32_t)x[xi + i] * (int32_t)weight[wi + i];
+                            }
+                            xi += c->dilation_x * c->channels;
+                            wi += c->group_in;
+                        }
+                    }
+                    if ((clipped != 0) && (c->pad_value != 0)) {
+                        acc += c->pad_value * digits_conv_s8_residual_by_channel_channel_outside(c, weight, o,
+                                ky0, ky1, kx0, kx1);
+                    }
+                    y[at] = (int8_t)digits_requantize(acc, s.shift[o], s.lower, s.upper);
                     at++;
                     o++;
                 }
@@ -150,12 +263,30 @@ typedef struct {
     int32_t pad_value;
 } digits_depthwise_conv_t;
 
-/* Weights: kernel height x kernel width x channels. */
-static void digits_depthwise_conv_s8(const digits_depthwise_conv_t *c, const int8_t *restrict x,
-        const int8_t *restrict weight, const int32_t *restrict bias,
-        const digits_scaling_t *scaling, int8_t *restrict y)
+/* Sum of the weights of channel `o` whose taps are outside the input. */
+static int32_t digits_depthwise_conv_s8_channel_outside(const digits_depthwise_conv_t *c,
+        const int8_t *weight, int32_t o, int32_t ky0, int32_t ky1, int32_t kx0, int32_t kx1)
 {
-    const digits_scaling_t s = *scaling;
+    int32_t at = o;
+    int32_t sum = 0;
+
+    for (int32_t ky = 0; ky < c->kernel_height; ky++) {
+        for (int32_t kx = 0; kx < c->kernel_width; kx++) {
+            if ((ky < ky0) || (ky >= ky1) || (kx < kx0) || (kx >= kx1)) {
+                sum += (int32_t)weight[at];
+            }
+            at += c->channels;
+        }
+    }
+    return sum;
+}
+
+/* Weights: kernel height x kernel width x channels. */
+static void digits_depthwise_conv_s8_channel(const digits_depthwise_conv_t *c, const int8_t *restrict x,
+        const int8_t *restrict weight, const int32_t *restrict bias,
+        const digits_channel_scaling_t *scaling, int8_t *restrict y)
+{
+    const digits_channel_scaling_t s = *scaling;
     int32_t at = 0;
 
     for (int32_t oy = 0; oy < c->out_height; oy++) {
@@ -167,6 +298,8 @@ static void digits_depthwise_conv_s8(const digits_depthwise_conv_t *c, const int
             const int32_t ix = (ox * c->stride_x) - c->left;
             const int32_t kx0 = digits_first_tap(ix, c->dilation_x);
             const int32_t kx1 = digits_end_tap(ix, c->dilation_x, c->in_width, c->kernel_width);
+            const int32_t clipped = ((ky0 > 0) || (ky1 < c->kernel_height)
+                    || (kx0 > 0) || (kx1 < c->kernel_width)) ? 1 : 0;
 
             for (int32_t o = 0; o < c->channels; o++) {
                 int32_t acc = bias[o];
@@ -182,7 +315,11 @@ static void digits_depthwise_conv_s8(const digits_depthwise_conv_t *c, const int
                         wi += c->channels;
                     }
                 }
-                y[at] = (int8_t)digits_requantize(acc, s.shift, s.lower, s.upper);
+                if ((clipped != 0) && (c->pad_value != 0)) {
+                    acc += c->pad_value
+                            * digits_depthwise_conv_s8_channel_outside(c, weight, o, ky0, ky1, kx0, kx1);
+                }
+                y[at] = (int8_t)digits_requantize(acc, s.shift[o], s.lower, s.upper);
                 at++;
             }
         }
@@ -190,11 +327,11 @@ static void digits_depthwise_conv_s8(const digits_depthwise_conv_t *c, const int
 }
 
 /* Fully connected, for every row of the input; weights: out x in. */
-static void digits_fc_s8(int32_t rows, int32_t in, int32_t out, const int8_t *restrict x,
+static void digits_fc_s8_s32_channel(int32_t rows, int32_t in, int32_t out, const int8_t *restrict x,
         const int8_t *restrict weight, const int32_t *restrict bias,
-        const digits_scaling_t *scaling, int8_t *restrict y)
+        const digits_channel_scaling_t *scaling, int32_t *restrict y)
 {
-    const digits_scaling_t s = *scaling;
+    const digits_channel_scaling_t s = *scaling;
 
     for (int32_t row = 0; row < rows; row++) {
         const int32_t xi = row * in;
@@ -206,35 +343,8 @@ static void digits_fc_s8(int32_t rows, int32_t in, int32_t out, const int8_t *re
             for (int32_t i = 0; i < in; i++) {
                 acc += (int32_t)x[xi + i] * (int32_t)weight[wi + i];
             }
-            y[(row * out) + o] = (int8_t)digits_requantize(acc, s.shift, s.lower, s.upper);
+            y[(row * out) + o] = (int32_t)digits_requantize(acc, s.shift[o], s.lower, s.upper);
         }
-    }
-}
-
-/* a * multiplier_a + b * multiplier_b + bias; y may be a or b. */
-static void digits_add_s8(int32_t size, const int8_t *a, int32_t multiplier_a,
-        const int8_t *b, int32_t multiplier_b, int32_t bias,
-        const digits_scaling_t *scaling, int8_t *y)
-{
-    const digits_scaling_t s = *scaling;
-
-    for (int32_t i = 0; i < size; i++) {
-        const int32_t acc = (multiplier_a * (int32_t)a[i]) + (multiplier_b * (int32_t)b[i]) + bias;
-
-        y[i] = (int8_t)digits_requantize(acc, s.shift, s.lower, s.upper);
-    }
-}
-
-/* x * multiplier + bias; y may be x. */
-static void digits_rescale_s8(int32_t size, const int8_t *x, int32_t multiplier,
-        int32_t bias, const digits_scaling_t *scaling, int8_t *y)
-{
-    const digits_scaling_t s = *scaling;
-
-    for (int32_t i = 0; i < size; i++) {
-        const int32_t acc = (multiplier * (int32_t)x[i]) + bias;
-
-        y[i] = (int8_t)digits_requantize(acc, s.shift, s.lower, s.upper);
     }
 }
 
@@ -252,15 +362,14 @@ typedef struct {
     int32_t top;
     int32_t left;
     int32_t zero_point;
-    int32_t whole_window; /* 1: divide by the size of the whole window; 0: of its part inside */
-    int32_t lower;
-    int32_t upper;
 } digits_avg_pool_t;
 
-/* The mean, rounded half up; y may be x if nothing is padded before it. */
-static void digits_avg_pool_s8_mean(const digits_avg_pool_t *c, const int8_t *x, int8_t *y)
+/* The sum and a bias, rescaled; y may be x if nothing is padded before it. */
+static void digits_avg_pool_s8(const digits_avg_pool_t *c, const int8_t *x, int32_t bias,
+        const digits_scaling_t *scaling, int8_t *y)
 {
     const int32_t window = c->kernel_height * c->kernel_width;
+    const digits_scaling_t s = *scaling;
     int32_t at = 0;
 
     for (int32_t oy = 0; oy < c->out_height; oy++) {
@@ -273,26 +382,19 @@ static void digits_avg_pool_s8_mean(const digits_avg_pool_t *c, const int8_t *x,
             const int32_t kx0 = digits_first_tap(ix, 1);
             const int32_t kx1 = digits_end_tap(ix, 1, c->in_width, c->kernel_width);
             const int32_t inside = (ky1 - ky0) * (kx1 - kx0);
-            const int32_t count = (c->whole_window != 0) ? window : inside;
 
             for (int32_t o = 0; o < c->channels; o++) {
-                int32_t sum = (count / 2) - (inside * c->zero_point);
-                int32_t mean;
+                int32_t acc = bias + ((window - inside) * c->zero_point);
 
                 for (int32_t ky = ky0; ky < ky1; ky++) {
                     int32_t xi = ((((iy + ky) * c->in_width) + ix + kx0) * c->channels) + o;
 
                     for (int32_t kx = kx0; kx < kx1; kx++) {
-                        sum += (int32_t)x[xi];
+                        acc += (int32_t)x[xi];
                         xi += c->channels;
                     }
                 }
-                /* Division rounds towards zero, the contract towards minus infinity. */
-                mean = sum / count;
-                if ((mean * count) > sum) {
-                    mean--;
-                }
-                y[at] = (int8_t)digits_clip(mean + c->zero_point, c->lower, c->upper);
+                y[at] = (int8_t)digits_requantize(acc, s.shift, s.lower, s.upper);
                 at++;
             }
         }

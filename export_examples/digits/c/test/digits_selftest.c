@@ -14,7 +14,7 @@ int digits_selftest(void);
 int digits_selftest(void)
 {
     static digits_t net;
-    static int8_t output[DIGITS_OUTPUT_SIZE];
+    static int32_t output[DIGITS_OUTPUT_SIZE];
     int wrong = 0;
 
     digits_init(&net);
