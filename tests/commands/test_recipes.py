@@ -51,12 +51,12 @@ def test_each_option_reaches_the_network(data, tmp_path):
     found = [exported(data, tmp_path / str(i), more) for i, more in enumerate(OPTIONS[1:])]
     options = [entry["provenance"]["options"] for entry in found]
     assert (
-        options[0]
-        == "effort=fast, weight_bits=8, activation_bits=8, per_channel=True, flash_budget=None, ram_budget=None, seed=0"
+        options[0] == "effort=fast, weight_bits=8, activation_bits=8, per_channel=True, "
+        "flash_budget=None, ram_budget=None, seed=0"
     )
     assert (
-        options[1]
-        == "effort=fast, weight_bits=4, activation_bits=8, per_channel=False, flash_budget=None, ram_budget=None, seed=7"
+        options[1] == "effort=fast, weight_bits=4, activation_bits=8, per_channel=False, "
+        "flash_budget=None, ram_budget=None, seed=7"
     )
     assert options[5] == (
         "clipping=max, equalize=False, channel_wise=False, optimize_signs=False, "

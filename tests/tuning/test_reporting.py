@@ -60,7 +60,8 @@ def test_the_result_prints_its_ladder_and_says_how_it_was_made():
     assert str(result) == str(result.ladder)
     options = {
         "recipe": "quantize",
-        "options": "effort=fast, weight_bits=8, activation_bits=8, per_channel=True, flash_budget=None, ram_budget=None, seed=5",
+        "options": "effort=fast, weight_bits=8, activation_bits=8, per_channel=True, "
+        "flash_budget=None, ram_budget=None, seed=5",
     }
     for metadata in (result.graph.metadata, result.network.metadata):
         assert options.items() <= metadata.items()
