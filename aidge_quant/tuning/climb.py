@@ -60,14 +60,16 @@ def make_course(
     skeleton = build_skeleton(graph, fuse=fuse)
     fitted = {name: parts[0][: options.fitted] for name, parts in split.items()}
     statistics = observe(skeleton, fitted, keep_inputs=options.refit)
-    few = {name: x[: max(options.searched, 1)] for name, x in fitted.items()}
-    references = {name: y[: max(options.searched, 1)] for name, y in statistics.outputs.items()}
+    fit = few = Evaluation(fitted, statistics.outputs)
+    if options.searched < fit.count:
+        samples = {name: x[: max(options.searched, 1)] for name, x in fitted.items()}
+        outputs = {name: y[: max(options.searched, 1)] for name, y in statistics.outputs.items()}
+        few = Evaluation(samples, outputs)
     held = like.held_back if like is not None else None
     if held is None:
         rest = {name: parts[1] for name, parts in split.items()}
         held = Evaluation(rest, observe(skeleton, rest).outputs)
-    few_samples = Evaluation(few, references)
-    return Course(skeleton, statistics, Evaluation(fitted, statistics.outputs), few_samples, held)
+    return Course(skeleton, statistics, fit, few, held)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +96,8 @@ class Climb:
     ) -> None:
         self._split, self._options, self._budget = split, options, budget
         self._seed, self._progress, self._verbose = seed, progress, verbose
+        #: The course whose tensors are kept.
+        self._active: Course | None = None
 
     def best(self, graph: GraphView, plain: Scheme, activation_bits: int) -> Candidate:
         """Return the best candidate found that the budget can hold; ``plain`` has no intervals."""
@@ -231,6 +235,10 @@ class Climb:
     ) -> Candidate:
         """Return what the best of several ways to fit ``scheme`` gives, noted as one step."""
         self._progress(step, 0.0)
+        if self._active is not None and self._active is not before.course:
+            self._active.fitted.forget()
+            self._active.searched.forget()
+        self._active = before.course
         fitted = [self._fitted(before.course, scheme, None, **form) for form in forms]
         best = max(fitted, key=lambda found: self._level(before.course, found))
         return self._note(before, step, best, always=always)

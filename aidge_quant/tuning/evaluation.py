@@ -15,7 +15,7 @@ from aidge_quant.integer.run import run_layer
 
 CHUNK = 16
 THREADS = 2
-CACHE_BYTES = 400 * 2**20
+CACHE_BYTES = 256 * 2**20
 
 Chunks = list[np.ndarray]
 
@@ -84,6 +84,11 @@ class Evaluation:
         tensor = network.tensor(name)
         stored = tensor.to_onnx(np.concatenate(self._held[keys[name]]))
         return stored.astype(np.int32) - tensor.zero_point
+
+    def forget(self) -> None:
+        """Let go of the tensors of earlier candidates."""
+        self._held.clear()
+        self._bytes = 0
 
     def _run(self, network: IntegerNetwork, wanted: Sequence[str]) -> dict[str, bytes]:
         """Compute the wanted tensors and return the digest of each tensor on the way."""
