@@ -120,6 +120,18 @@ def _add_tuned(group: "argparse._ArgumentGroup") -> None:
         action=argparse.BooleanOptionalAction,
         help="a shift for every output channel (default: yes)",
     )
+    group.add_argument(
+        "--flash-budget",
+        type=_positive,
+        metavar="BYTES",
+        help="narrow weights, down to 4 bits, until the parameters fit",
+    )
+    group.add_argument(
+        "--ram-budget",
+        type=_positive,
+        metavar="BYTES",
+        help="widen values to 16 bits as far as the arena fits",
+    )
     group.add_argument("--seed", type=_natural, help="of the choice of samples (default: 0)")
 
 

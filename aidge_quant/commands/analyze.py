@@ -9,7 +9,7 @@ from rich.console import Console
 
 from aidge_quant.commands.data import CALIBRATION_KEYS, TEST_KEYS, load_samples
 from aidge_quant.commands.progress import Steps
-from aidge_quant.commands.quantize import ladder_rows, quantize_model
+from aidge_quant.commands.quantize import quantize_model, story, story_lines
 from aidge_quant.commands.settings import chosen_settings
 from aidge_quant.report import analyze
 
@@ -38,10 +38,8 @@ def analyze_command(arguments: Namespace, console: Console) -> int:
         )
     analysis = dataclasses.replace(analysis, network=Path(arguments.model).stem)
     if arguments.json:
-        rows = {"ladder": ladder_rows(found.ladder)}
-        console.print_json(json.dumps(analysis.to_dict() | rows))
+        console.print_json(json.dumps(analysis.to_dict() | story(found)))
         return 0
-    if arguments.verbose and found.ladder is not None:
-        console.print(str(found.ladder), highlight=False, soft_wrap=True)
-    console.print(str(analysis), highlight=False, markup=False, soft_wrap=True)
+    lines = [*story_lines(found, verbose=arguments.verbose), str(analysis)]
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     return 0

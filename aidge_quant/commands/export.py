@@ -10,7 +10,13 @@ from rich.console import Console
 
 from aidge_quant.commands.data import CALIBRATION_KEYS, TEST_KEYS, Samples, load_samples
 from aidge_quant.commands.progress import Steps
-from aidge_quant.commands.quantize import Quantized, ladder_rows, lower_model, quantize_model
+from aidge_quant.commands.quantize import (
+    Quantized,
+    lower_model,
+    quantize_model,
+    story,
+    story_lines,
+)
 from aidge_quant.commands.settings import chosen_settings
 from aidge_quant.executor import run
 from aidge_quant.export import Verification, check_export, export_c, read_metadata, run_c
@@ -74,10 +80,9 @@ def export_command(arguments: Namespace, console: Console) -> int:
     if arguments.json:
         _print_json(console, folder, figures, check, quantized)
     else:
-        if arguments.verbose and quantized.ladder is not None:
-            console.print(str(quantized.ladder), highlight=False, soft_wrap=True)
         kind = "calibration" if arguments.test is None else "test"
-        lines = _lines(kind, figures, folder, check, quantized)
+        lines = story_lines(quantized, verbose=arguments.verbose)
+        lines += _lines(kind, figures, folder, check, quantized)
         console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     return 0 if check is None or check.identical == check.total else 1
 
@@ -131,7 +136,7 @@ def _print_json(
         "verification": check and {"identical": check.identical, "total": check.total},
         "notices": list(quantized.notices),
         "provenance": metadata["provenance"],
-        "ladder": ladder_rows(quantized.ladder),
+        **story(quantized),
     }
     console.print_json(json.dumps(found))
 

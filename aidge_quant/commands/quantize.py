@@ -16,7 +16,7 @@ from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.onnx_io import load_onnx
 from aidge_quant.ops import Softmax
-from aidge_quant.tuning import Ladder
+from aidge_quant.tuning import QuantizationResult
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,15 +29,15 @@ class Quantized:
         The float network, as read.
     quantized : GraphView
         The same quantized, not lowered yet.
-    ladder : Ladder or None
-        What each step of the recipe brought, if it is one of steps.
+    result : QuantizationResult or None
+        How our own recipe found it.
     notices : tuple of str
         What the user should know about the network.
     """
 
     graph: GraphView
     quantized: GraphView
-    ladder: Ladder | None
+    result: QuantizationResult | None
     notices: tuple[str, ...]
 
 
@@ -79,13 +79,13 @@ def quantize_model(
             "use it from Python, where samples are dictionaries by input name"
         )
     steps.begin(f"quantizing on {len(samples)} samples")
-    quantized, ladder = settings.quantized(graph, samples, steps.tell, verbose)
+    quantized, result = settings.quantized(graph, samples, steps.tell, verbose)
     notices = tuple(
         f"the final {output.port.node.name} (Softmax) is left out: {output.name} holds its logits"
         for output in graph.outputs
         if isinstance(output.port.node.operator, Softmax)
     )
-    return Quantized(graph, quantized, ladder, notices)
+    return Quantized(graph, quantized, result, notices)
 
 
 def lower_model(
@@ -116,6 +116,28 @@ def lower_model(
     return replace(network, name=name, metadata=metadata)
 
 
-def ladder_rows(ladder: Ladder | None) -> list[dict[str, Any]]:
-    """Return the steps of a ladder for JSON; none without a ladder."""
-    return [] if ladder is None else [asdict(rung) for rung in ladder]
+def story(found: Quantized) -> dict[str, Any]:
+    """Return how the network was found, for JSON: no steps and no proposal without a recipe.
+
+    A level that stands for "beyond the budget", minus infinity, becomes None.
+    """
+    ladder, proposal = [], None
+    if found.result is not None:
+        ladder = [asdict(rung) for rung in found.result.ladder]
+        for row in ladder:
+            row |= {key: _finite(row[key]) for key in ("before", "after")}
+        if found.result.proposal is not None:
+            proposal = asdict(found.result.proposal)
+    return {"ladder": ladder, "proposal": proposal}
+
+
+def story_lines(found: Quantized, *, verbose: bool) -> list[str]:
+    """Return the same as lines: the steps on request, the proposal wherever a budget was given."""
+    if found.result is None:
+        return []
+    parts = [found.result.ladder] if verbose else []
+    return [str(part) for part in (*parts, found.result.proposal) if part is not None]
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -11,7 +11,7 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import GraphView, Metadata
 from aidge_quant.ptq import Clipping, auto_assign_node_precision, quantize_network
-from aidge_quant.tuning import Ladder, quantize
+from aidge_quant.tuning import QuantizationResult, quantize
 
 Progress = Callable[[str, float], None]
 
@@ -24,15 +24,17 @@ class TunedSettings:
     weight_bits: int = 8
     activation_bits: int = 8
     per_channel: bool = True
+    flash_budget: int | None = None
+    ram_budget: int | None = None
     seed: int = 0
 
     def quantized(
         self, graph: GraphView, samples: np.ndarray, progress: Progress, verbose: bool
-    ) -> tuple[GraphView, Ladder | None]:
-        """Return a quantized copy, and what each step brought."""
+    ) -> tuple[GraphView, QuantizationResult | None]:
+        """Return a quantized copy, and how it was found."""
         options = dataclasses.asdict(self)
         result = quantize(graph, samples, progress=progress, verbose=verbose, **options)
-        return result.graph, result.ladder
+        return result.graph, result
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class PublishedSettings:
 
     def quantized(
         self, graph: GraphView, samples: np.ndarray, progress: Progress, verbose: bool
-    ) -> tuple[GraphView, Ladder | None]:
-        """Return a quantized copy; there is no ladder."""
+    ) -> tuple[GraphView, QuantizationResult | None]:
+        """Return a quantized copy; there is nothing to tell of its way."""
         copy = graph.clone()
         auto_assign_node_precision(copy, dtype.int8, dtype.int8, dtype.int32)
         options = dataclasses.asdict(self)

@@ -87,6 +87,8 @@ FOREIGN = [
     ("--effort fast", "quantize"),
     ("--weight-bits 8", "quantize"),
     ("--activation-bits 8", "quantize"),
+    ("--flash-budget 9000", "quantize"),
+    ("--ram-budget 9000", "quantize"),
     ("--no-per-channel", "quantize"),
     ("--seed 0", "quantize"),
 ]
@@ -124,3 +126,24 @@ def test_few_samples_do_for_the_published_pipeline(data, tmp_path, capsys):
     assert "expected at least 8 samples" in said
     assert "give more, or use quantize_network" in said
     assert export(data, tmp_path / "out", "--samples", "7", recipe=PUBLISHED) == 0
+
+
+def test_a_budget_is_kept_and_its_choices_are_shown(data, tmp_path, capsys):
+    assert export(data, tmp_path / "a", "--flash-budget", "9000", "--json") == 0
+    found = said_as_json(capsys)
+    assert found["sizes"]["parameters"] <= 9000
+    assert {row["weight_bits"] for row in found["proposal"]["rows"]} >= {4, 8}
+    assert (found["proposal"]["flash"], found["proposal"]["flash_budget"]) == (
+        found["sizes"]["parameters"],
+        9000,
+    )
+    assert "flash_budget=9000" in found["provenance"]["options"]
+    assert export(data, tmp_path / "b", "--flash-budget", "9000", "--no-verify") == 0
+    assert "bytes of 9000" in capsys.readouterr().out
+    assert "bytes of 9000" in analyzed(capsys, data, "--flash-budget", "9000")[1].out
+
+
+def test_a_budget_out_of_reach_is_refused(data, tmp_path, capsys):
+    assert export(data, tmp_path / "out", "--flash-budget", "100") == 2
+    assert "flash" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
