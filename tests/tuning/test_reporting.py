@@ -7,7 +7,7 @@ import pytest
 from graph_cases import CASES
 
 import aidge_quant as aq
-from aidge_quant.tuning import recipe
+from aidge_quant.tuning import climb, recipe
 from aidge_quant.tuning.evaluation import Evaluation
 
 
@@ -45,7 +45,7 @@ def test_a_large_calibration_set_does_not_hold_back_more(monkeypatch):
             super().__init__(inputs, references)
             counts.append(self.count)
 
-    monkeypatch.setattr(recipe, "Evaluation", Watched)
+    monkeypatch.setattr(climb, "Evaluation", Watched)
     quantized(effort="fast")
     assert 4 in counts  # a quarter of 16
     counts.clear()
