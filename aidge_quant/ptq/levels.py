@@ -50,6 +50,11 @@ class Levels:
     upper: int
     top: float
 
+    @property
+    def largest(self) -> int:
+        """The largest magnitude."""
+        return max(-self.lower, self.upper)
+
 
 def weight_levels(quantizer: Node) -> Levels:
     """Return the integers of the weight of the affine node before an activation quantizer.

@@ -11,6 +11,7 @@ from aidge_quant.ops import Quantizer
 from aidge_quant.ops.quantization import HALF_UP
 from aidge_quant.ptq.activations import InputRange, normalize_activations
 from aidge_quant.ptq.architecture import require_supported
+from aidge_quant.ptq.biases import add_missing_biases, channel_means, shift_biases
 from aidge_quant.ptq.calibration import (
     Calibration,
     CalibrationBatches,
@@ -53,6 +54,7 @@ def quantize_network(
     *,
     rescale_inputs: bool = False,
     input_range: InputRange | None = None,
+    correct_biases: bool = False,
 ) -> None:
     """Quantize a network in place: every step of post-training quantization in order.
 
@@ -92,6 +94,9 @@ def quantize_network(
     input_range : float, or dict by input name, or None
         The magnitude that the largest input integer stands for. None: 1 when every calibration
         value of that input lies in [-1, 1], else the largest magnitude found.
+    correct_biases : bool
+        Shift the bias of every layer with weights so that, on the calibration set, the means of its
+        channels are those of the float network.
 
     Raises
     ------
@@ -114,6 +119,8 @@ def quantize_network(
     batches = calibration_batches(quantized, calibration_set)
     require_signal(batches)
     prepare_network(quantized)
+    if correct_biases:
+        add_missing_biases(quantized)
     complete_precision(quantized)
     measured = _input_ranges(quantized, batches, input_range)
     if equalize:
@@ -122,11 +129,14 @@ def quantize_network(
     agree_on_precision(quantized)
     if not (fake_quantize or no_quant):
         require_table_types(quantized)
+    means = channel_means(quantized, batches) if correct_biases else {}
     normalize_parameters(quantized, channel_wise)
     ranges = compute_ranges(quantized, batches, True)
     ranges = adjust_ranges(clipping_mode, ranges, quantized, batches, verbose)
     normalize_activations(quantized, ranges, input_range=measured)
-    quantize_normalized_network(quantized, no_quant, optimize_signs, verbose)
+    quantize_normalized_network(
+        quantized, no_quant, optimize_signs, verbose, single_shift=single_shift
+    )
     if rescale_inputs:
         _insert_input_quantizers(quantized, no_quant)
     if dequantize:
@@ -134,6 +144,8 @@ def quantize_network(
     if single_shift:
         insert_compensation_nodes(quantized)
         perform_single_shift_approximation(quantized)
+    if correct_biases and not no_quant:
+        shift_biases(quantized, means, batches)
     if not fake_quantize:
         cast_quantized_network(quantized, single_shift, dequantize)
     if fold_graph:

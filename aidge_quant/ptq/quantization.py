@@ -9,6 +9,7 @@ from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.ops import Clip, Pad, Quantizer
 from aidge_quant.ops.quantization import HALF_UP
 from aidge_quant.ptq.activations import divided_constants
+from aidge_quant.ptq.fitting import fit_levels
 from aidge_quant.ptq.flow import (
     activation_quantizers,
     dequantizer_of,
@@ -32,6 +33,8 @@ def quantize_normalized_network(
     no_quant: bool = False,
     optimize_signs: bool = False,
     verbose: bool = False,
+    *,
+    single_shift: bool = False,
 ) -> None:
     """Turn, in place, the scaling nodes of a normalized network into quantizers.
 
@@ -47,6 +50,9 @@ def quantize_normalized_network(
         node share one choice. 16-bit activations have no zero point and stay signed.
     verbose : bool
         Log the scale and the integers of every quantizer.
+    single_shift : bool
+        Whether ``perform_single_shift_approximation`` follows: 16-bit activations then get units
+        with which it shrinks the weights least.
 
     Raises
     ------
@@ -74,6 +80,8 @@ def quantize_normalized_network(
             )
     levels = activation_levels(network, sources, optimize_signs)
     weights = {q: weight_levels(q) for q in quantizers if is_affine(driver(q))}
+    if single_shift:
+        levels = fit_levels(network, levels, weights)
     rounding = None if no_quant else HALF_UP
     for node in quantizers:
         origin, factor = driver(node), float(levels[node].top)
@@ -95,7 +103,7 @@ def quantize_normalized_network(
         if is_affine(origin):
             found = levels[scale_sources(node)[0]]
             wide = precision(node).bits > 16
-            keep_headroom(node, max(-found.lower, found.upper), 0 if wide else levels[node].top)
+            keep_headroom(node, found.largest, 0 if wide else levels[node].top)
             if wide:
                 top = levels[node].top * _keep_accumulator(node)
                 levels[node] = dataclasses.replace(levels[node], top=top)

@@ -46,7 +46,8 @@ def test_integers_of_every_combination_agree(name, ends):
 
 @pytest.mark.parametrize("fake", [True, False])
 def test_every_combination_without_rounding_is_the_float_network(fake):
-    for options in combinations(("channel_wise", "optimize_signs", "single_shift", *ENDS)):
+    names = ("channel_wise", "optimize_signs", "single_shift", "correct_biases", *ENDS)
+    for options in combinations(names):
         graph = residual()
         x = samples(graph, 4)
         prepared = residual()
