@@ -173,8 +173,8 @@ def test_accuracy_is_within_a_point_of_float(name):
 
 
 #: SQNR in dB that the recipe is held to on the test samples, at effort "balanced" with 256
-#: calibration samples, by network and form, a dB or two below what it reached; and the accuracy that
-#: it may lose.
+#: calibration samples, by network and form, a dB or two below what it reached; and the accuracy
+#: that it may lose.
 RECIPE = {
     ("resnet8_cifar10", "tensor"): (35.5, 0.003),
     ("resnet8_cifar10", "channel"): (34.5, 0.003),
