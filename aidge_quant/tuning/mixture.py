@@ -9,6 +9,7 @@ import numpy as np
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.tuning.budget import Budget, flash_bytes
 from aidge_quant.tuning.evaluation import Evaluation
+from aidge_quant.tuning.knapsack import Option, least_loss
 from aidge_quant.tuning.numbers import interval, resolve
 from aidge_quant.tuning.precision import agreed_bits, joined_groups
 from aidge_quant.tuning.realize import integer_network
@@ -19,26 +20,6 @@ WEIGHT_BITS = (16, 8, 4)
 #: The unit of a raised tensor is 2**-6 of its 8-bit unit: the layers around it keep their weights,
 #: and it reaches twice as far.
 FINER = 2.0**-6
-
-
-@dataclass(frozen=True)
-class Step:
-    """Narrower weights for one layer: what they cost and save.
-
-    Attributes
-    ----------
-    site : str
-    bits : int
-    loss : float
-        Squared error over the signal that it adds.
-    saved : int
-        Bytes.
-    """
-
-    site: str
-    bits: int
-    loss: float
-    saved: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,28 +47,20 @@ class Mixture:
     _alone: dict[Any, float] = field(default_factory=dict)
 
     def narrowed(self, start: Scheme) -> Scheme:
-        """Return the scheme with narrower weights, as few as the budget of flash asks for.
+        """Return the scheme with narrower weights where the budget of flash asks for them.
 
         Notes
         -----
         Each layer is changed alone, its weights and bias fitted, and costs what the error at the
-        outputs grows by. Layers are taken from the least cost per byte saved on; then what the
-        budget leaves room for is taken back, the costliest first.
+        outputs grows by. The layers are chosen whose costs are least in sum; then they are fitted
+        together.
         """
         limit = self.budget.flash
         total = flash_bytes(self._network(start))
         if limit is None or total <= limit:
             return start
-        steps = self._steps(start)
-        taken: list[Step] = []
-        while total - sum(step.saved for step in taken) > limit:
-            taken.append(steps.pop(0))
-        for step in sorted(taken, key=lambda step: -step.loss):
-            rest = [other for other in taken if other is not step]
-            deeper = any(other.site == step.site and other.bits < step.bits for other in rest)
-            if not deeper and total - sum(other.saved for other in rest) <= limit:
-                taken = rest
-        bits = {step.site: step.bits for step in sorted(taken, key=lambda step: -step.bits)}
+        chosen = least_loss(self._options(start), total - limit)
+        bits = {option.site: option.bits for option in chosen}
         return self.fit(_narrow(start, bits), bits)
 
     def raised(self, start: Scheme) -> Scheme:
@@ -152,13 +125,13 @@ class Mixture:
             found[site.name] = float(10 * np.log10(ratio))
         return found
 
-    def _steps(self, start: Scheme) -> list[Step]:
-        """Return all steps from the least loss per byte on; of one layer, the narrowest last."""
+    def _options(self, start: Scheme) -> list[list[Option]]:
+        """Return by layer what narrower weights cost and save, measured one at a time."""
         before, total = self._error(start), flash_bytes(self._network(start))
-        found: list[Step] = []
+        found: list[list[Option]] = []
         sites = self.skeleton.affine
         for number, site in enumerate(sites):
-            loss, saved = 0.0, 0
+            found.append([])
             for bits in WEIGHT_BITS:
                 if bits >= start.bits_of_weight(site.name):
                     continue
@@ -166,15 +139,10 @@ class Mixture:
                 network = self._network(scheme)
                 error = float(self.evaluation.errors(network).mean())
                 self._alone[None, (site.name, bits)] = error
-                more = max(error - before, 0.0) - loss
-                less = total - flash_bytes(network) - saved
-                found.append(Step(site.name, bits, max(more, 0.0), less))
-                loss, saved = loss + more, saved + less
+                saved = total - flash_bytes(network)
+                found[-1].append(Option(site.name, bits, max(error - before, 0.0), saved))
             self.progress("narrow weights", (number + 1) / len(sites))
-        order = sorted(found, key=lambda step: step.loss / max(step.saved, 1))
-        # A layer gets narrower by one step at a time.
-        widths = {site.name: [s for s in found if s.site == site.name] for site in sites}
-        return [widths[step.site].pop(0) for step in order]
+        return found
 
     def _raisable(self, scheme: Scheme) -> list[set[str]]:
         sets = joined_groups(self.skeleton)

@@ -63,8 +63,7 @@ def quantize(
         Every layer ends in one rounding shift. The only form so far.
     flash_budget : int, optional
         Bytes that the parameters may take, as the export counts them. Where they would take more,
-        layers get narrower weights than ``weight_bits``, down to int4: those that lose least by the
-        byte.
+        layers get narrower weights than ``weight_bits``, down to int4: those that lose least.
     ram_budget : int, optional
         Bytes that the arena may take. With room left, tensors become int16 where that lowers the
         error most; inputs and outputs of the network, which the caller holds, keep their types.
@@ -90,8 +89,7 @@ def quantize(
     of the weights, equalization, whole and by half (through ReLU6 with a cap for every channel),
     clipping, joint search of the scales, a refit of the weights. Each is kept only if the error at
     the outputs falls on the samples that were held back. Bits under a budget are chosen last, from
-    what every layer does
-    alone to the error on the calibration samples.
+    what every layer does alone to the error on the calibration samples.
     """
     options = checked_effort(effort)
     check_form(weight_bits, activation_bits, single_shift)

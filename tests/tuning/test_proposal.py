@@ -1,5 +1,6 @@
 """Mixed precision under a budget: what it takes is counted as the export counts, and it fits."""
 
+import functools
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ from graph_cases import CASES, Drawing
 
 import aidge_quant as aq
 from aidge_quant.integer.layers import Affine
-from aidge_quant.ops import Add, Flatten, ReLU, Sigmoid
+from aidge_quant.ops import Add, Flatten, ReLU, Sigmoid, producer
 from aidge_quant.tuning.budget import Budget, flash_bytes, ram_bytes
 
 
@@ -20,11 +21,11 @@ def samples(graph, count=24, seed=1):
 def deep():
     """Return a network of layers of several sizes, a residual and a table."""
     d = Drawing("deep")
-    x = d.then(ReLU(), d.conv(d.input(3, 8, 8), 8, 3))
+    x = d.then(ReLU(), d.conv(d.input(3, 5, 5), 8, 3))
     y = d.then(ReLU(), d.conv(x, 16, 8))
     z = d.conv(d.then(ReLU(), d.conv(y, 16, 16)), 16, 16)
     x = d.conv(d.then(ReLU(), d.then(Add(), z, y)), 4, 16)
-    x = d.then(Sigmoid(), d.fc(d.then(Flatten(), x), 12, 4 * 64))
+    x = d.then(Sigmoid(), d.fc(d.then(Flatten(), x), 12, 4 * 25))
     return d.done(d.fc(x, 5, 12))
 
 
@@ -32,8 +33,10 @@ def proposed(graph, **options):
     return aq.quantize(graph, samples(graph), effort="fast", **options)
 
 
-def plain(graph):
-    network = proposed(graph).network
+@functools.cache
+def plain(make):
+    """Return the bytes of flash and RAM that a graph takes without a budget."""
+    network = proposed(make()).network
     return flash_bytes(network), ram_bytes(network)
 
 
@@ -60,8 +63,9 @@ def weight_bits(network):
     ids=str,
 )
 def test_the_export_counts_the_same_bytes_and_its_c_the_same_integers(name, options, tmp_path):
-    graph = deep() if name == "deep" else CASES[name]()
-    flash, ram = plain(graph)
+    make = deep if name == "deep" else CASES[name]
+    graph = make()
+    flash, ram = plain(make)
     result = proposed(graph, flash_budget=int(0.8 * flash), ram_budget=2 * ram, **options)
     q = result.network.quantize_input(samples(graph, 5, 2))
     aq.export_c(result.network, tmp_path / "c", name="net", test_inputs=q[:2])
@@ -83,7 +87,7 @@ def test_without_a_budget_there_is_no_proposal():
 
 def test_a_budget_that_holds_all_changes_nothing():
     graph = deep()
-    flash, _ = plain(graph)
+    flash, _ = plain(deep)
     result = proposed(graph, flash_budget=flash)
     assert result.network.digest == proposed(graph).network.digest
     assert [row.change for row in result.proposal] == [0.0] * len(result.proposal)
@@ -91,29 +95,34 @@ def test_a_budget_that_holds_all_changes_nothing():
 
 def test_a_smaller_budget_takes_more_narrow_layers_and_a_larger_error():
     graph = deep()
-    flash, _ = plain(graph)
+    flash, _ = plain(deep)
     networks = [proposed(graph, flash_budget=budget).network for budget in (flash, flash * 3 // 4)]
     assert set(weight_bits(networks[0])) == {8}
     assert set(weight_bits(networks[1])) == {4, 8}
     assert level(networks[0], graph) > level(networks[1], graph)
 
 
-def test_the_layer_that_costs_least_by_the_byte_gives_its_bits():
+def kind_and_unkind():
+    """Return a network of three layers, of which the second loses nothing in int4."""
     d = Drawing("kind_and_unkind")
     x = d.then(ReLU(), d.conv(d.input(4, 6, 6), 16, 4))
     y = d.conv(x, 16, 16)
     weight = y.input(1).node
     fine = np.sign(weight.operator.value) * 0.05  # int4 holds two levels exactly
-    weight.operator = aq.ops.producer(fine.astype(np.float32))
-    graph = d.done(d.conv(d.then(ReLU(), y), 16, 16))
-    result = proposed(graph, flash_budget=plain(graph)[0] - 16 * 16 * 9 // 2)
+    weight.operator = producer(fine.astype(np.float32))
+    return d.done(d.conv(d.then(ReLU(), y), 16, 16))
+
+
+def test_the_layer_that_costs_least_gives_its_bits():
+    flash, _ = plain(kind_and_unkind)
+    result = proposed(kind_and_unkind(), flash_budget=flash - 16 * 16 * 9 // 2)
     assert weight_bits(result.network) == [8, 4, 8]
     assert [bool(row.change) for row in result.proposal] == [False, True, False]
 
 
 def test_room_in_ram_makes_tensors_wide_and_the_network_better():
     graph = CASES["residual"]()
-    _, ram = plain(graph)
+    _, ram = plain(CASES["residual"])
     narrow, wide = (proposed(graph, ram_budget=room) for room in (ram, 2 * ram))
     types = {t.dtype for t in wide.network.tensors if t.name not in wide.network.inputs}
     assert aq.dtype.int16 in types
@@ -129,7 +138,7 @@ def test_room_in_ram_makes_tensors_wide_and_the_network_better():
 
 def test_the_proposal_prints_as_a_table():
     graph = deep()
-    flash, ram = plain(graph)
+    flash, ram = plain(deep)
     result = proposed(graph, flash_budget=flash * 3 // 4, ram_budget=ram)
     lines = str(result.proposal).splitlines()
     titles = ["layer", "weight bits", "activation bits", "flash bytes", "change dB"]
