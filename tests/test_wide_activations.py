@@ -21,13 +21,12 @@ def logit_sqnr(network):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("effort", ["fast", "balanced"])
-def test_the_recipe_reaches_forty_decibels(effort):
+def test_the_recipe_reaches_forty_decibels():
     calibration = NETWORKS[NAME].samples().calibration[:256]
     graph = aq.load_onnx(NETWORKS[NAME].file())
-    result = aq.quantize(graph, calibration, effort=effort, activation_bits=16)
+    result = aq.quantize(graph, calibration, effort="fast", activation_bits=16)
     assert {tensor.dtype for tensor in result.network.tensors[:-1]} == {aq.dtype.int16}
-    assert logit_sqnr(result.network) >= 40  # measured: 42.2 fast, 44.9 balanced
+    assert logit_sqnr(result.network) >= 40  # measured: 42.2
 
 
 #: Options of the published pipeline, and the SQNR in dB: 0.5 below what was measured.
