@@ -10,8 +10,8 @@ from tiny_network import image, network, step, with_layer
 import aidge_quant as aq
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, DtypeError, GraphError, OverflowProofError, ShapeError
-from aidge_quant.memory.values import find_values
 from aidge_quant.integer.requantization import Requantization
+from aidge_quant.memory.values import find_values
 
 CONV = network().layers[0]
 FACTORS = np.array([64, 128, 256], np.int32)
