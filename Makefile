@@ -20,10 +20,10 @@ REBUILD      := --config-settings=editable.rebuild=true
 BUILD_INPUTS := pyproject.toml CMakeLists.txt aidge_quant/_version.py _kernels \
                 $(wildcard _kernels/*.pyx _kernels/*.pxd _kernels/*.h _kernels/*.py)
 
-.PHONY: help develop test export bench lint clean
+.PHONY: help develop test export bench bench-cortex-m lint clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'make export MODEL=net.onnx CALIBRATION=data.npz NAME=net [OUT=folder] [ARGS="--effort high"]'
 	@echo '    options: $(VENV)/bin/aidge-quant export --help'
@@ -53,6 +53,9 @@ endif
 
 bench: $(VENV)/.run ## time quantization, the golden model and the C
 	@$(PY) benchmarks/run.py $(ARGS)
+
+bench-cortex-m: $(VENV)/.test ## count instructions, flash and RAM of the C on emulated Cortex-M
+	@$(PY) benchmarks/cortex_m/run.py $(ARGS)
 
 lint: $(VENV)/.lint ## check style, format, types and spelling
 	$(VENV)/bin/ruff check .
