@@ -17,6 +17,7 @@ from aidge_quant.commands.export import export_command
 from aidge_quant.commands.inspect import inspect_command
 from aidge_quant.commands.settings import RECIPES
 from aidge_quant.errors import AidgeQuantError
+from aidge_quant.export.target import GENERIC, TARGETS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,6 +60,12 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--name", required=True, help="prefix of every C identifier")
     parser.add_argument("--labels", help="name of the label array in the .npz")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export")
+    parser.add_argument(
+        "--target",
+        choices=TARGETS,
+        default=GENERIC,
+        help="what the C is fast on; it computes the same everywhere",
+    )
     parser.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,

@@ -89,7 +89,7 @@ BUILDS = {
         Build("clang-O2", ("clang",), ("-O2", *WARNINGS)),
         Build("clang-sanitized", ("clang",), _SANITIZERS),
         _cortex_m("cortex-m3", "mps2-an385", "-Os"),
-        _cortex_m("cortex-m4", "mps2-an386", "-O2"),
+        _cortex_m("cortex-m4", "mps2-an386", "-O2", *WARNINGS),
         _cortex_m("cortex-m7", "mps2-an500", "-O3"),
     )
 }

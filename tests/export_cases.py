@@ -34,12 +34,14 @@ def random_networks(count: int, max_layers: int = 6) -> list[IntegerNetwork]:
     return found
 
 
-def export_all(folder: Path, networks: dict[str, IntegerNetwork], batch: int = 3) -> list[Job]:
+def export_all(
+    folder: Path, networks: dict[str, IntegerNetwork], batch: int = 3, target: str = "generic"
+) -> list[Job]:
     """Export every network under its name and return it with inputs for it."""
     jobs = []
     for name, network in networks.items():
         q = inputs_for(network, batch)
-        export_c(network, folder / name, name=name, test_inputs=q)
+        export_c(network, folder / name, name=name, test_inputs=q, target=target)
         jobs.append((folder / name, network, q))
     return jobs
 

@@ -25,6 +25,14 @@ def test_export_writes_a_folder_that_is_verified(data, tmp_path, capsys):
     assert (tmp_path / "out" / "include" / "digits.h").is_file()
 
 
+def test_a_target_chooses_the_kernels_and_is_verified(data, tmp_path, capsys):
+    assert export(data, tmp_path / "out", "--target", "cortex-m4", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verification"] == {"identical": 20, "total": 20}
+    kernels = (tmp_path / "out" / "src" / "digits_kernels.h").read_text(encoding="utf-8")
+    assert "digits_dsp_conv_s8" in kernels
+
+
 def test_labels_are_those_of_the_samples(data, tmp_path, capsys):
     with np.load(data) as arrays:
         graph = aq.load_onnx(MODEL)

@@ -76,6 +76,7 @@ def export_command(arguments: Namespace, console: Console) -> int:
             name=arguments.name,
             test_inputs=cases,
             overwrite=arguments.overwrite,
+            target=arguments.target,
         )
     if arguments.json:
         _print_json(console, folder, figures, check, quantized)

@@ -52,12 +52,12 @@ def _add_affine(
     values = ctext.pack_int4(layer.weight) if packed else layer.weight
     text = f"{layer.weight_dtype.value} weights, {shape} = {shape_text(layer.weight.shape)}"
     weight = program.constant(
-        layer, "weight", type_, values, f"{text}, {_weight_scale(layer, x, y)}"
+        layer, "weight", type_, values, f"{text}, {weight_scale(layer, x, y)}"
     )
     bias = program.constant(
         layer, "bias", "int32_t", layer.bias, f"bias, {layer.bias.size} channels"
     )
-    added, extra = _residual(program, layer)
+    added, extra = residual_arguments(program, layer)
     scaling = add_scaling(program, layer, layer.requantization)
     suffix = suffix_of(x)
     suffix += "" if layer.weight_dtype is dtype.int8 else f"_w{layer.weight_dtype.bits}"
@@ -73,7 +73,9 @@ def _add_affine(
     )
 
 
-def _residual(program: Program, layer: Affine) -> tuple[tuple[str | int, ...], dict[str, object]]:
+def residual_arguments(
+    program: Program, layer: Affine
+) -> tuple[tuple[str | int, ...], dict[str, object]]:
     """Return the arguments for what is added to the accumulator, and the kernel's flags."""
     factors = layer.residual
     flags: dict[str, object] = {"residual": factors is not None, "residual_channel": False}
@@ -87,7 +89,7 @@ def _residual(program: Program, layer: Affine) -> tuple[tuple[str | int, ...], d
     return (added, program.constant(layer, "factor", "int32_t", factors, text)), flags
 
 
-def _weight_scale(layer: Affine, x: IntegerTensor, y: IntegerTensor) -> str:
+def weight_scale(layer: Affine, x: IntegerTensor, y: IntegerTensor) -> str:
     """Return the real value of one unit of the weights, for a comment."""
     requantization = layer.requantization
     factor = np.exp2(-requantization.shift.astype(np.float64))

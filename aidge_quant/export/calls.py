@@ -1,6 +1,6 @@
 """From layers to calls of C kernels: one function a kind of layer, found through one table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from aidge_quant.export import affine, walks
 from aidge_quant.export.affine import window_fields
 from aidge_quant.export.program import Program, refuse, suffix_of, type_of
 from aidge_quant.export.scaling import Scaling, add_scaling
+from aidge_quant.export.target import Choice
 from aidge_quant.integer.layers import (
     Add,
     ArgMax,
@@ -34,8 +35,13 @@ from aidge_quant.integer.tensors import IntegerTensor
 from aidge_quant.memory.values import is_view
 
 
-def add_layers(program: Program) -> None:
+def add_layers(program: Program, choices: Mapping[str, Choice]) -> None:
     """Add all layers of the network, and the copies in the end, to ``program``.
+
+    Parameters
+    ----------
+    choices : mapping of layer name to Choice
+        Of the layers that do not get the portable kernel.
 
     Raises
     ------
@@ -46,7 +52,10 @@ def add_layers(program: Program) -> None:
     for layer in program.network.layers:
         program.begin(layer)
         try:
-            _add_layer(layer, program)
+            if layer.name in choices:
+                choices[layer.name].add(layer, program)
+            else:
+                _add_layer(layer, program)
         except ExportError as error:
             reasons.append(str(error))
     if reasons:

@@ -10,7 +10,9 @@ import numpy as np
 from aidge_quant._version import __version__
 from aidge_quant.export import ctext
 from aidge_quant.export.calls import add_layers
+from aidge_quant.export.dsp.windows import dots
 from aidge_quant.export.program import Ends, Program, shape_text, type_of
+from aidge_quant.export.target import GENERIC, choose_kernels
 from aidge_quant.integer.counts import layer_macs
 from aidge_quant.integer.network import CONTRACT_VERSION, IntegerNetwork
 from aidge_quant.integer.tensors import IntegerTensor
@@ -18,6 +20,10 @@ from aidge_quant.memory.plan import Plan, plan_memory
 
 #: Kernel templates in the order of printing.
 KERNELS = (
+    "dsp/conv",
+    "dsp/depthwise_conv",
+    "dsp/add",
+    "dsp/rescale",
     "conv",
     "depthwise_conv",
     "conv_transpose",
@@ -116,19 +122,20 @@ def describe_ends(network: IntegerNetwork, name: str) -> tuple[list[End], list[E
     return inputs, _ends(network, network.outputs, network.output_names, name, "output")
 
 
-def build_export(network: IntegerNetwork, name: str) -> Export:
-    """Return what is printed about ``network`` under the C prefix ``name``.
+def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> Export:
+    """Return what is printed about ``network`` under the C prefix ``name`` for a target.
 
     Raises
     ------
     ExportError
-        Naming every layer that cannot be written as C.
+        If there is no such target, or naming every layer that cannot be written as C.
     """
-    plan = plan_memory(network)
+    choices = choose_kernels(network, target)
+    plan = plan_memory(network, {layer: choice.needs for layer, choice in choices.items()})
     inputs, outputs = describe_ends(network, name)
     ends = Ends(tuple(e.parameter for e in inputs), tuple(e.parameter for e in outputs))
     program = Program(network, plan, name, ends)
-    add_layers(program)
+    add_layers(program, choices)
 
     kernels = sorted(program.kernels.values(), key=lambda k: KERNELS.index(k.template))
     groups = [
@@ -138,7 +145,9 @@ def build_export(network: IntegerNetwork, name: str) -> Export:
     variants = [variant for group in groups for variant in group["variants"]]
     templates = {group["template"] for group in groups}
     scaled = [v for v in variants if "requantize" in v and not v["raw"]]
-    forms = {v["requantize"] for v in scaled}
+    # A right shift to the whole range of int8 is one instruction where there is one.
+    forms = {v["requantize"] for v in scaled if not v.get("full", False)}
+    fast = [v for group in groups if group["template"] == "dsp/conv" for v in group["variants"]]
     table = _layer_table(program)
     flash = sum(constant.nbytes for constant in program.constants)
     context: dict[str, Any] = {
@@ -152,11 +161,13 @@ def build_export(network: IntegerNetwork, name: str) -> Export:
         "outputs": outputs,
         "parameters": [*inputs, *outputs],
         "arena_size": plan.arena_size,
-        "arena_uses_16": any(
+        "arena_uses_16": bool(plan.scratch)
+        or any(
             plan.places[t.name].kind == "arena" and t.dtype.numpy.itemsize == 2
             for t in network.tensors
         ),
-        "net_unused": all(place.kind != "arena" for place in plan.places.values()),
+        "net_unused": not plan.scratch
+        and all(place.kind != "arena" for place in plan.places.values()),
         "records": program.all_records(),
         "constants": program.constants,
         "flash": flash,
@@ -172,10 +183,15 @@ def build_export(network: IntegerNetwork, name: str) -> Export:
         },
         "helpers": {
             "clip": bool(forms & {"requantize", "requantize_any", "requantize_even"})
-            or "clamp" in templates
+            or bool(templates & {"clamp", "dsp/depthwise_conv"})
             or any(v.get("divide", False) for v in variants),
             "window": bool(templates & _WINDOWS),
             "int4": any(v.get("packed", False) for v in variants),
+        },
+        "dsp": {
+            "words": any(template.startswith("dsp/") for template in templates),
+            "dots": dots(fast),
+            "windows": any(v["windows"] for v in fast),
         },
         "table": table,
         "macs": sum(row["macs"] for row in table),
@@ -301,6 +317,7 @@ def _uses(program: Program, templates: set[str], shifts: bool) -> dict[str, bool
             templates & {"conv", "depthwise_conv", "conv_transpose", "fc", "resize", "argmax"}
         ),
         "shift": shifts,
+        "assembly": any(template.startswith("dsp/") for template in templates),
     }
 
 

@@ -162,6 +162,10 @@ class Program:
         itemsize = self.network.tensor(name).dtype.numpy.itemsize
         return f"&net->arena.s{8 * itemsize}[{place.offset // itemsize}]"
 
+    def scratch(self, layer: Layer) -> str:
+        """Return the C expression of the working memory of a layer, as int16."""
+        return f"&net->arena.s16[{self.plan.scratch[layer.name] // 2}]"
+
     # What the layers add
 
     def begin(self, layer: Layer) -> None:
@@ -244,7 +248,7 @@ class Program:
 
         Flags of the kernel are united over its calls: code that one layer needs is printed for all.
         """
-        function = f"{self.name}_{template}_{suffix}"
+        function = f"{self.name}_{template.replace('/', '_')}_{suffix}"
         known = dict(self.kernels[function].fields) if function in self.kernels else {}
         merged = {
             key: (known.get(key, False) or value) if isinstance(value, bool) else value

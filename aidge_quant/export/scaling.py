@@ -34,7 +34,7 @@ class Scaling:
 
 def add_scaling(program: Program, layer: Layer, requantization: Requantization) -> Scaling:
     """Add the constants and the record of a requantization to ``program``."""
-    form = _form(requantization, program.network.tensor(layer.output).dtype)
+    form = scaling_form(requantization, program.network.tensor(layer.output).dtype)
     per_channel = requantization.per_channel and form != "raw"
     scale = form in ("scale", "scale_even")
     fields: dict[str, object] = {
@@ -75,7 +75,7 @@ def add_scaling(program: Program, layer: Layer, requantization: Requantization) 
     return Scaling(fields, suffix, (*caps, program.record(layer, "scaling", kind, record)))
 
 
-def _form(requantization: Requantization, output: dtype) -> str:
+def scaling_form(requantization: Requantization, output: dtype) -> str:
     """Return the form of the C function: "", any, even, scale, scale_even, or raw for none."""
     even = requantization.rounding == HALF_EVEN
     if requantization.multiplier is not None:

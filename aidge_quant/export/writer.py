@@ -17,6 +17,7 @@ from aidge_quant.errors import FileError
 from aidge_quant.export import ctext
 from aidge_quant.export.context import build_export, golden_context
 from aidge_quant.export.render import environment, render
+from aidge_quant.export.target import GENERIC
 from aidge_quant.integer.network import Arrays, IntegerNetwork
 
 #: The file by which an export is known, and the line in it.
@@ -48,6 +49,7 @@ def export_c(
     test_inputs: Arrays | None = None,
     overwrite: bool = False,
     options: Mapping[str, str] | None = None,
+    target: str = GENERIC,
 ) -> Path:
     """Write ``network`` as a folder of standalone C99 and return the folder.
 
@@ -68,6 +70,9 @@ def export_c(
         Replace an earlier export. A folder that is not one is never touched.
     options : mapping of str to str
         Recorded in metadata.json.
+    target : {"generic", "cortex-m0", "cortex-m4", "cortex-m55", "rv32"}
+        What the C is fast on: it chooses the kernels and the order of the weights. The C of every
+        target computes the same on every machine. "generic" is plain C throughout.
 
     Returns
     -------
@@ -76,14 +81,14 @@ def export_c(
     Raises
     ------
     ExportError
-        If the name cannot be used, or layers have no C: all of them are listed.
+        If the name or the target cannot be used, or layers have no C: all of them are listed.
     FileError
         If the folder is in the way or cannot be written.
     ShapeError, DtypeError, DataError
         If ``test_inputs`` do not fit the network.
     """
     folder = check_export(path, name=name, overwrite=overwrite)
-    files = render_export(network, name, test_inputs, options)
+    files = render_export(network, name, test_inputs, options, target)
     try:
         _replace(folder, files)
     except OSError as error:
@@ -144,9 +149,10 @@ def render_export(
     name: str,
     test_inputs: Arrays | None = None,
     options: Mapping[str, str] | None = None,
+    target: str = GENERIC,
 ) -> dict[str, str]:
     """Return the texts of an export by path, metadata.json last; the arguments of `export_c`."""
-    export = build_export(network, name)
+    export = build_export(network, name, target)
     q = example_inputs(network) if test_inputs is None else test_inputs
     expected = network.run(q)
     inputs = q if isinstance(q, Mapping) else {network.input_names[0]: q}
@@ -165,6 +171,7 @@ def render_export(
         "contract": network.contract,
         "digest": network.digest,
         "provenance": dict(sorted(network.metadata.items())),
+        "target": target,
         "options": dict(sorted((options or {}).items())),
         **export.summary,
         "files": {path: _sha256(text) for path, text in sorted(files.items())},

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.memory.needs import Needs
 from aidge_quant.memory.values import Value, find_values
 
 ALIGNMENT = 4
@@ -44,6 +45,8 @@ class Plan:
     Attributes
     ----------
     places : mapping of tensor name to Place
+    scratch : mapping of layer name to int
+        Where in the arena the working memory of a layer begins, for those that have some.
     arena_size : int
         Bytes, a multiple of 4; 4 where no tensor needs the arena, as C has no empty array.
     copies : tuple of (str, int)
@@ -54,15 +57,22 @@ class Plan:
     """
 
     places: Mapping[str, Place]
+    scratch: Mapping[str, int]
     arena_size: int
     copies: tuple[tuple[str, int], ...]
     values: tuple[Value, ...]
     lower_bound: int
 
 
-def plan_memory(network: IntegerNetwork) -> Plan:
-    """Return the memory plan of ``network``; the same network gives the same plan."""
-    values = find_values(network)
+def plan_memory(network: IntegerNetwork, needs: Mapping[str, Needs] | None = None) -> Plan:
+    """Return the memory plan of ``network``; the same arguments give the same plan.
+
+    Parameters
+    ----------
+    needs : mapping of layer name to Needs, optional
+        Of the layers whose kernels ask for something else than the portable ones.
+    """
+    values = find_values(network, needs)
     in_arena = [value for value in values if not value.inputs and not value.outputs]
     offsets = _place(in_arena)
     places: dict[str, Place] = {}
@@ -82,6 +92,7 @@ def plan_memory(network: IntegerNetwork) -> Plan:
         ]
     return Plan(
         places=places,
+        scratch={v.scratch_of: offsets[v.index] for v in in_arena if v.scratch_of},
         arena_size=max(_align(_end(in_arena, offsets)), ALIGNMENT),
         copies=tuple(sorted(copies, key=lambda copy: copy[1])),
         values=values,
@@ -103,7 +114,8 @@ def _lower_bound(values: Sequence[Value]) -> int:
     busiest = 0
     for born in values:
         alive = sum(size[v.index] for v in values if v.birth <= born.birth <= v.death)
-        shared = sum(size.get(index, 0) for index in born.may_replace)
+        replaced = born.may_replace + born.may_coincide
+        shared = sum(size.get(index, 0) for index in replaced)
         busiest = max(busiest, alive - min(size[born.index], shared))
     return busiest
 
@@ -176,7 +188,8 @@ def _place_in_order(
 
 
 def _may_overlap(one: Value, other: Value) -> bool:
-    return other.index in one.may_replace or one.index in other.may_replace
+    pairs = ((one, other), (other, one))
+    return any(a.index in b.may_replace + b.may_coincide for a, b in pairs)
 
 
 def _is_free(value: Value, offset: int, other: Value, other_offset: int) -> bool:
@@ -187,4 +200,5 @@ def _is_free(value: Value, offset: int, other: Value, other_offset: int) -> bool
         return offset <= other_offset
     if value.index in other.may_replace:
         return other_offset <= offset
-    return False
+    coincide = other.index in value.may_coincide or value.index in other.may_coincide
+    return coincide and offset == other_offset

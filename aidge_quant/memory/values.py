@@ -3,6 +3,7 @@
 A value is written once. A Reshape only gives it another name, so it holds several tensors.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aidge_quant.integer.layers import (
@@ -20,6 +21,7 @@ from aidge_quant.integer.layers import (
     Transpose,
 )
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.memory.needs import Needs
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Value:
         Indices of the values that it may overlap although the same layer reads them: they die
         there, and no element is written before it was read, as long as this value does not start
         behind them.
+    may_coincide : tuple of int
+        Likewise, as long as this value starts where they start.
+    scratch_of : str
+        Name of the layer that these bytes are working memory of; they hold no tensor.
     """
 
     index: int
@@ -56,6 +62,8 @@ class Value:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     may_replace: tuple[int, ...]
+    may_coincide: tuple[int, ...] = ()
+    scratch_of: str = ""
 
 
 def is_view(layer: Layer, network: IntegerNetwork) -> bool:
@@ -90,25 +98,35 @@ def replaceable_inputs(layer: Layer, network: IntegerNetwork) -> tuple[str, ...]
     return tuple(n for n in names if network.tensor(n).dtype is output.dtype)
 
 
-def find_values(network: IntegerNetwork) -> tuple[Value, ...]:
-    """Return the values of ``network`` in the order they are written, inputs first."""
+def find_values(
+    network: IntegerNetwork, needs: Mapping[str, Needs] | None = None
+) -> tuple[Value, ...]:
+    """Return the values of ``network`` in the order they are written, inputs first.
+
+    Parameters
+    ----------
+    needs : mapping of layer name to Needs, optional
+        Of the layers whose kernels ask for something else than the portable ones. Their working
+        memories come last.
+    """
+    needs = needs or {}
     end = len(network.layers)
     owner: dict[str, int] = {}
     groups: list[list[str]] = []
     births: list[int] = []
     deaths: list[int] = []
-    overlaps: list[list[int]] = []
+    overlaps: list[tuple[list[int], list[int]]] = []
 
-    def begin(name: str, birth: int, replaceable: list[int]) -> None:
+    def begin(name: str, birth: int, replaced: list[int], coinciding: list[int]) -> None:
         owner[name] = len(groups)
         groups.append([name])
         births.append(birth)
         deaths.append(birth)
-        overlaps.append(replaceable)
+        overlaps.append((replaced, coinciding))
 
     for name in network.inputs:
         if name not in owner:
-            begin(name, -1, [])
+            begin(name, -1, [], [])
     for position, layer in enumerate(network.layers):
         for name in layer.inputs:
             deaths[owner[name]] = position
@@ -116,10 +134,13 @@ def find_values(network: IntegerNetwork) -> tuple[Value, ...]:
             owner[layer.output] = owner[layer.inputs[0]]
             groups[owner[layer.output]].append(layer.output)
         else:
-            replaceable = replaceable_inputs(layer, network)
+            asked = needs.get(layer.name, Needs(front=replaceable_inputs(layer, network)))
             # One value may be read twice under two names, as input and as residual.
-            kept = {owner[name] for name in layer.inputs if name not in replaceable}
-            begin(layer.output, position, [owner[n] for n in replaceable if owner[n] not in kept])
+            kept = {owner[n] for n in layer.inputs if n not in asked.front + asked.same}
+            coinciding = [owner[n] for n in asked.same if owner[n] not in kept]
+            kept.update(coinciding)
+            replaced = [owner[n] for n in asked.front if owner[n] not in kept]
+            begin(layer.output, position, replaced, coinciding)
     for name in network.outputs:
         deaths[owner[name]] = end
 
@@ -127,7 +148,10 @@ def find_values(network: IntegerNetwork) -> tuple[Value, ...]:
     for index, names in enumerate(groups):
         first = network.tensor(names[0])
         itemsize = first.dtype.numpy.itemsize
-        dying = (found for found in overlaps[index] if deaths[found] == births[index])
+        dying = [
+            tuple(dict.fromkeys(found for found in some if deaths[found] == births[index]))
+            for some in overlaps[index]
+        ]
         values.append(
             Value(
                 index=index,
@@ -138,7 +162,14 @@ def find_values(network: IntegerNetwork) -> tuple[Value, ...]:
                 death=deaths[index],
                 inputs=tuple(i for i, n in enumerate(network.inputs) if owner[n] == index),
                 outputs=tuple(i for i, n in enumerate(network.outputs) if owner[n] == index),
-                may_replace=tuple(dict.fromkeys(dying)),
+                may_replace=dying[0],
+                may_coincide=dying[1],
             )
         )
+    for position, layer in enumerate(network.layers):
+        if layer.name in needs and needs[layer.name].scratch > 0:
+            size = needs[layer.name].scratch
+            values.append(
+                Value(len(values), (), size, 4, position, position, (), (), (), (), layer.name)
+            )
     return tuple(values)

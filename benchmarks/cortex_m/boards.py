@@ -55,7 +55,7 @@ CORES = {
     "m4": _mps2(
         "Cortex-M4",
         "mps2-an386",
-        "generic",
+        "cortex-m4",
         "-mcpu=cortex-m4",
         "-mfpu=fpv4-sp-d16",
         "-mfloat-abi=hard",
@@ -63,7 +63,7 @@ CORES = {
     "m7": _mps2(
         "Cortex-M7",
         "mps2-an500",
-        "generic",
+        "cortex-m4",
         "-mcpu=cortex-m7",
         "-mfpu=fpv5-d16",
         "-mfloat-abi=hard",
@@ -76,7 +76,7 @@ CORES = {
         data=("0x38000000", "4M"),
         timer=0x50302000,
         tick=50,
-        target="generic",
+        target="cortex-m4",
     ),
     "m55": Core(
         title="Cortex-M55",
@@ -86,6 +86,6 @@ CORES = {
         data=("0x20000000", "512K"),
         timer=0x59302000,
         tick=50,
-        target="generic",
+        target="cortex-m55",
     ),
 }

@@ -1,0 +1,104 @@
+"""Depthwise convolutions: one channel at a time, padded in a plane of its own."""
+
+from dataclasses import dataclass
+
+from aidge_quant.export.dsp.rule import add_call, affine_fits, is_full
+from aidge_quant.export.program import Program
+from aidge_quant.integer.layers import DepthwiseConvolution
+from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.memory.needs import Needs
+
+
+def fits(layer: DepthwiseConvolution, network: IntegerNetwork) -> bool:
+    """Whether the kernel computes this layer."""
+    x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
+    return (
+        layer.weight.shape[:2] == (3, 3)
+        and layer.dilation == (1, 1)
+        and layer.stride in ((1, 1), (2, 2))
+        and y.dtype is x.dtype
+        and layer.residual is None
+        and affine_fits(layer, network)
+    )
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """A depthwise layer as lines along its longer axis.
+
+    Attributes
+    ----------
+    turned : bool
+        Whether lines are columns.
+    stride : int
+    height, width : int
+        Lines of the padded plane, and values of one.
+    """
+
+    turned: bool
+    stride: int
+    height: int
+    width: int
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of the plane."""
+        return 2 * self.height * self.width
+
+
+def _planes(layer: DepthwiseConvolution, network: IntegerNetwork) -> _Planes:
+    out_height, out_width, _ = network.tensor(layer.output).shape
+    stride = layer.stride[0]
+    in_height, in_width, _ = network.tensor(layer.inputs[0]).shape
+    # Two outputs of a line are computed at once: a line of an odd number wastes one.
+    turned = out_height * (out_width + out_width % 2) > out_width * (out_height + out_height % 2)
+    sizes = [
+        max((out - 1) * stride + 3, size + before)
+        for out, size, before in (
+            (out_height, in_height, layer.padding[0]),
+            (out_width, in_width, layer.padding[1]),
+        )
+    ]
+    height, width = reversed(sizes) if turned else sizes
+    return _Planes(turned, stride, height, width + width % 2)
+
+
+def needs(layer: DepthwiseConvolution, network: IntegerNetwork) -> Needs:
+    """Return what the kernel asks of the memory plan."""
+    x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
+    # A channel is read as a whole before it is written, to bytes that only it has.
+    same = layer.inputs[:1] if y.size <= x.size else ()
+    return Needs(_planes(layer, network).scratch, same=same)
+
+
+def add_depthwise(layer: DepthwiseConvolution, program: Program) -> None:
+    """Add parameters and call."""
+    network = program.network
+    x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
+    planes = _planes(layer, network)
+    channels = x.channels
+    axes = (1, 0) if planes.turned else (0, 1)
+    in_steps, out_steps = ((t.shape[1] * channels, channels) for t in (x, y))
+    fields: dict[str, int | str] = {"channels": channels}
+    for side, tensor, steps in (("in", x, in_steps), ("out", y, out_steps)):
+        fields |= {
+            f"{side}_lines": tensor.shape[axes[0]],
+            f"{side}_length": tensor.shape[axes[1]],
+            f"{side}_line_step": steps[axes[0]],
+            f"{side}_step": steps[axes[1]],
+        }
+    fields |= {
+        "line_stride": planes.stride,
+        "lines_before": layer.padding[axes[0]],
+        "before": layer.padding[axes[1]],
+        "width": planes.width,
+        "height": planes.height,
+        "pad_value": layer.pad_value,
+    }
+    record = program.record(layer, "shape", "dsp_depthwise_conv", fields)
+    order = "in the order channels, lines, taps of a line"
+    taps = layer.weight.transpose(2, *axes)
+    flags = {"full": is_full(layer.requantization, y.dtype), "stride": planes.stride}
+    ending = "" if planes.stride == 1 else f"_stride{planes.stride}"
+    weights = ("int8_t", taps, order)
+    add_call("dsp/depthwise_conv", layer, program, record, weights, ending, flags)

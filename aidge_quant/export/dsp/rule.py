@@ -1,0 +1,93 @@
+"""What the kernels for pairs of 16 bits share: when they serve, and how they are called."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.export.affine import residual_arguments, weight_scale
+from aidge_quant.export.program import Program, shape_text, suffix_of, type_of
+from aidge_quant.export.scaling import add_scaling, scaling_form
+from aidge_quant.integer.layers import Affine, Layer
+from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.integer.requantization import Requantization
+from aidge_quant.memory.needs import Needs
+
+# The second of two channels has its sum 256 times in an accumulator: it is shifted by 8 first.
+_LARGEST_SHIFT = 23
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How layers of a class get a kernel.
+
+    Attributes
+    ----------
+    fits : callable (layer, network) -> bool
+        Whether the kernel computes this layer.
+    needs : callable (layer, network) -> Needs
+    add : callable (layer, program)
+        Adds parameters and call to the program.
+    """
+
+    fits: Callable[[Any, IntegerNetwork], bool]
+    needs: Callable[[Any, IntegerNetwork], Needs]
+    add: Callable[[Any, Program], None]
+
+
+def ends_in_a_shift(layer: Layer, step: Requantization, network: IntegerNetwork) -> bool:
+    """Whether one right shift, at most 23, or nothing at all leads to the output."""
+    form = scaling_form(step, network.tensor(layer.output).dtype)
+    return form in ("", "raw") and int(step.shift.max()) <= _LARGEST_SHIFT
+
+
+def is_full(step: Requantization, output: dtype) -> bool:
+    """Whether the bounds are those of int8, to which one instruction saturates."""
+    whole = step.bounds == (dtype.int8.min, dtype.int8.max) and not step.capped
+    return output is dtype.int8 and whole
+
+
+def affine_fits(layer: Affine, network: IntegerNetwork) -> bool:
+    """Whether inputs, weights and the last step of a layer are those of the kernels."""
+    return (
+        network.tensor(layer.inputs[0]).dtype is dtype.int8
+        and layer.weight_dtype is dtype.int8
+        and ends_in_a_shift(layer, layer.requantization, network)
+    )
+
+
+def add_call(
+    template: str,
+    layer: Affine,
+    program: Program,
+    record: str,
+    weights: tuple[str, np.ndarray, str],
+    ending: str,
+    flags: dict[str, Any],
+) -> None:
+    """Add the parameters of a layer and its call; ``weights`` are type, values and their order."""
+    network = program.network
+    x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
+    type_, values, order = weights
+    text = f"int8 weights {shape_text(layer.weight.shape)} {order}, {weight_scale(layer, x, y)}"
+    weight = program.constant(layer, "weight", type_, values, text)
+    text = f"bias, {layer.bias.size} channels"
+    bias = program.constant(layer, "bias", "int32_t", layer.bias, text)
+    added, extra = residual_arguments(program, layer)
+    scaling = add_scaling(program, layer, layer.requantization)
+    suffix = suffix_of(x) + ("" if y.dtype is x.dtype else f"_{suffix_of(y)}")
+    suffix += "_residual" if extra["residual"] else ""
+    suffix += "_by_channel" if extra["residual_channel"] else ""
+    suffix += scaling.suffix
+    suffix += "" if flags["full"] or scaling.fields["raw"] else "_clip"
+    program.call(
+        template,
+        suffix + ending,
+        {"x": type_of(x), "y": type_of(y)} | flags | extra | scaling.fields,
+        (
+            *(record, program.pointer(x.name), weight, bias, program.scratch(layer)),
+            *(*added, *scaling.arguments, program.pointer(y.name)),
+        ),
+    )

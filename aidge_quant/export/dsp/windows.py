@@ -1,0 +1,238 @@
+"""Convolutions and fully connected layers: products of widened windows and interleaved weights."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aidge_quant.export.affine import window_fields
+from aidge_quant.export.dsp.rule import add_call, affine_fits, is_full
+from aidge_quant.export.program import Program
+from aidge_quant.integer.layers import Affine, Convolution, FullyConnected
+from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.memory.needs import Needs
+
+# Where the sums of all second channels are smaller, 256 times such a sum is known modulo 2^32.
+_NARROW = 1 << 23
+
+# Bytes of a step of the unrolled inner products: 12 or 15 instructions of 4, and the extraction of
+# the second channel where it has no multiplication in common with the first.
+_STEP_BYTES = {(4, False): 48, (4, True): 52, (1, False): 60, (1, True): 76}
+
+
+def convolution_fits(layer: Convolution, network: IntegerNetwork) -> bool:
+    """Whether the kernel computes this layer: one group, rows of taps without gaps."""
+    dense = layer.dilation[1] == 1 or layer.weight.shape[2] == 1
+    return dense and layer.groups == 1 and affine_fits(layer, network)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """A layer as windows of values: rows of a matrix product.
+
+    Attributes
+    ----------
+    count : int
+        Outputs a channel.
+    lines : int
+        Rows of the kernel.
+    run : int
+        Values of such a row, neighbours in the input.
+    row : int
+        The same and what is skipped behind it.
+    plain : bool
+        Whether the windows follow each other in the input, each a multiple of 4 values.
+    """
+
+    count: int
+    lines: int
+    run: int
+    row: int
+    plain: bool
+
+    @property
+    def steps(self) -> int:
+        """Pairs of values, an even number."""
+        return -(-self.lines * self.row // 4) * 2
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of the widened columns, and of one window before it is widened."""
+        columns = 4 if self.count >= 4 else 1
+        return (4 * columns + (0 if self.plain else 2)) * self.steps
+
+
+def _windows(layer: Affine, network: IntegerNetwork) -> _Windows:
+    if isinstance(layer, Convolution):
+        out, lines, width, channels = layer.weight.shape
+        out_height, out_width = network.tensor(layer.output).shape[:2]
+        count = out_height * out_width
+        run = width * channels
+        still = layer.stride == (1, 1) and not any(layer.padding)
+        plain = (lines, width) == (1, 1) and still and channels % 4 == 0
+    else:
+        out, run = layer.weight.shape
+        count, lines = network.tensor(layer.inputs[0]).size // run, 1
+        plain = run % 4 == 0
+    return _Windows(count, lines, run, _row(lines, run, out), plain)
+
+
+def _row(lines: int, run: int, out: int) -> int:
+    """Return ``run``, or the next multiple of 4 where the faster copy pays for the zero weights.
+
+    A row that is a multiple of 4 is widened as it is, about 5 instructions a value less; a value
+    more costs every channel 3/4 of an instruction.
+    """
+    whole = -(-run // 4) * 4
+    more = -(-lines * whole // 4) - -(-lines * run // 4)
+    return whole if 3 * more * out < 5 * lines * run else run
+
+
+def needs(layer: Affine, network: IntegerNetwork) -> Needs:
+    """Return what the kernel asks of the memory plan."""
+    windows = _windows(layer, network)
+    x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
+    # Four windows are read before their outputs are written.
+    shrinks = windows.plain and y.dtype is x.dtype and y.channels <= windows.run
+    return Needs(windows.scratch, layer.inputs[:1] if shrinks else (), _residuals(layer, network))
+
+
+def _residuals(layer: Affine, network: IntegerNetwork) -> tuple[str, ...]:
+    """Return the residual if there is one that the output may replace, value by value."""
+    kind = network.tensor(layer.output).dtype
+    return tuple(name for name in layer.inputs[1:] if network.tensor(name).dtype is kind)
+
+
+def is_wide(layer: Affine) -> bool:
+    """Whether some sum may need more than 24 bits: two channels then cannot share an accumulator.
+
+    Inputs and residuals are at most 128 in size.
+    """
+    rows = np.abs(layer.weight.astype(np.int64)).reshape(layer.weight.shape[0], -1)
+    bounds = np.abs(layer.bias.astype(np.int64)) + 128 * rows.sum(axis=1)
+    if layer.residual is not None:
+        bounds = bounds + 128 * np.abs(layer.residual.astype(np.int64))
+    return bool((bounds >= _NARROW).any())
+
+
+def interleave(weight: np.ndarray, wide: bool) -> np.ndarray:
+    """Return the words that the inner products read.
+
+    Two channels and four taps make two words, for taps 0 and 2 and for taps 1 and 3. The low half
+    of a word belongs to the first of its taps, the high half to the second. A half holds, if
+    ``wide``, the weight of the first channel in its low byte and that of the second in its high
+    byte; else the first plus 256 times the second, which has the first in its low byte too.
+
+    Parameters
+    ----------
+    weight : int8 array (out, taps)
+        Filled up to an even number of channels with the last one, and to a multiple of 4 taps
+        with zeros.
+
+    Returns
+    -------
+    int32 array (ceil(out / 2), 2 * ceil(taps / 4))
+    """
+    out, taps = weight.shape
+    padded = np.zeros((-(-out // 2) * 2, -(-taps // 4) * 4), np.int64)
+    padded[:out, :taps] = weight
+    padded[out:] = padded[out - 1]
+    # (pairs of channels, 2, quads, second or first tap of a half, word of the quad)
+    quads = padded.reshape(padded.shape[0] // 2, 2, -1, 2, 2)
+    first, second = quads[:, 0], quads[:, 1]
+    halves = ((first & 255) if wide else first) + 256 * second
+    words = (halves[:, :, 0, :] & 0xFFFF) | ((halves[:, :, 1, :] & 0xFFFF) << 16)
+    return words.reshape(words.shape[0], -1).astype(np.uint32).view(np.int32)
+
+
+def _add_windows(
+    layer: Affine, program: Program, fields: dict[str, int | str], outputs: int
+) -> None:
+    """Add a layer of windows; ``fields`` are the record's, but for what the windows say."""
+    network = program.network
+    windows = _windows(layer, network)
+    y = network.tensor(layer.output)
+    fields = fields | {
+        "run": windows.run,
+        "row": windows.row,
+        "steps": windows.steps,
+        "plain": int(windows.plain),
+    }
+    record = program.record(layer, "shape", "dsp_conv", fields)
+    wide = is_wide(layer)
+    rows = np.zeros((outputs, windows.lines, windows.row), np.int8)
+    rows[:, :, : windows.run] = layer.weight.reshape(outputs, windows.lines, windows.run)
+    words = interleave(rows.reshape(outputs, -1), wide)
+    flags = {
+        "full": is_full(layer.requantization, y.dtype),
+        "wide": wide,
+        "dot4": "dot4_wide" if wide else "dot4",
+        "dot1": "dot1_wide" if wide else "dot1",
+        "four": windows.count >= 4,
+        "one": windows.count % 4 != 0,
+        "odd": outputs % 2 != 0,
+        "windows": not windows.plain,
+    }
+    add_call(
+        "dsp/conv",
+        layer,
+        program,
+        record,
+        ("int32_t", words, "in words of two taps and two channels"),
+        "_wide" if wide else "",
+        flags,
+    )
+
+
+def add_convolution(layer: Convolution, program: Program) -> None:
+    """Add parameters and call."""
+    out, height, width, _ = layer.weight.shape
+    fields = window_fields(layer, program, (height, width), layer.stride) | {
+        "out": out,
+        "dilation_y": layer.dilation[0],
+        "top": layer.padding[0],
+        "left": layer.padding[1],
+        "pad_value": layer.pad_value,
+    }
+    _add_windows(layer, program, fields, out)
+
+
+def add_fully_connected(layer: FullyConnected, program: Program) -> None:
+    """Add a convolution with a kernel of 1 x 1 over a line of positions, one a row."""
+    out, inputs = layer.weight.shape
+    rows = program.network.tensor(layer.inputs[0]).size // inputs
+    fields: dict[str, int | str] = {
+        "in_height": 1,
+        "in_width": rows,
+        "channels": inputs,
+        "out_height": 1,
+        "out_width": rows,
+        "kernel_height": 1,
+        "kernel_width": 1,
+        "stride_y": 1,
+        "stride_x": 1,
+        "out": out,
+        "dilation_y": 1,
+        "top": 0,
+        "left": 0,
+        "pad_value": 0,
+    }
+    _add_windows(layer, program, fields, out)
+
+
+def dots(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the inner products that the variants of the convolution call, for the template."""
+    found = []
+    for columns, flag in ((4, "four"), (1, "one")):
+        for wide in (False, True):
+            if any(v[flag] and v["wide"] is wide for v in variants):
+                ending = "_wide" if wide else ""
+                found.append(
+                    {
+                        "function": f"dot{columns}{ending}",
+                        "columns": columns,
+                        "wide": wide,
+                        "step_bytes": _STEP_BYTES[columns, wide],
+                    }
+                )
+    return found

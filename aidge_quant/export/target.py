@@ -1,0 +1,67 @@
+"""What the exported C is made for: the kernels it uses and the order of its weights.
+
+Every target's C computes the same on every machine; on its own it is fast. Which kernel a layer
+gets, and what that kernel needs of the memory plan, is decided here before anything is placed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aidge_quant.errors import ExportError
+from aidge_quant.export.dsp.kernels import KERNELS
+from aidge_quant.export.program import Program
+from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.memory.needs import Needs
+
+GENERIC = "generic"
+
+#: Targets, and whether their kernels use the instructions of ARMv7E-M for pairs of 16 bits.
+TARGETS = {
+    GENERIC: False,
+    "cortex-m0": False,
+    "cortex-m4": True,
+    "cortex-m55": True,
+    "rv32": False,
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The kernel of a layer where it is not the portable one.
+
+    Attributes
+    ----------
+    add : callable
+        Adds parameters and call of the layer to a program.
+    needs : Needs
+    """
+
+    add: Callable[[Layer, Program], None]
+    needs: Needs
+
+
+def check_target(target: str) -> str:
+    """Return ``target`` if there is such a target.
+
+    Raises
+    ------
+    ExportError
+        If there is none.
+    """
+    if target not in TARGETS:
+        known = ", ".join(TARGETS)
+        raise ExportError(f"export target is {target!r}, expected one of {known}")
+    return target
+
+
+def choose_kernels(network: IntegerNetwork, target: str) -> Mapping[str, Choice]:
+    """Return the choices by name of the layer; layers that are left out get the portable kernel."""
+    if not TARGETS[check_target(target)]:
+        return {}
+    choices = {}
+    for layer in network.layers:
+        rule = KERNELS.get(type(layer))
+        if rule is not None and rule.fits(layer, network):
+            choices[layer.name] = Choice(rule.add, rule.needs(layer, network))
+    return choices

@@ -1,0 +1,121 @@
+"""Integer networks whose layers all fit the kernels for pairs of 16 bits, of many shapes.
+
+Each is a chain: a convolution, a depthwise convolution, 1 x 1 convolutions, a residual, an Add, a
+Rescale, a fully connected layer. Sizes, strides, paddings, zero points, bounds and shifts are
+drawn.
+"""
+
+import numpy as np
+from small_networks import Builder, window_shape
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.integer import layers as il
+from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.integer.requantization import HALF_UP, Requantization
+
+
+class FastBuilder(Builder):
+    """Draws layers that end in one right shift."""
+
+    def between(self, low: int, high: int) -> int:
+        return int(self.random.integers(low, high + 1))
+
+    def step(self, taps: int, channels: int = 1, capped: bool = True) -> Requantization:
+        """Return a shift that leaves most of the range of int8 to sums of ``taps`` products."""
+        middle = max(1, round(np.log2(np.sqrt(taps) * 60)))
+        by_channel = channels > 1 and self.between(0, 2) == 0
+        shifts = self.random.integers(middle - 1, middle + 2, channels if by_channel else 1)
+        lower, upper = -128, 127
+        if self.between(0, 2) == 0:
+            lower, upper = self.between(-128, 0), self.between(1, 127)
+            if capped and channels > 1 and self.between(0, 1) == 0:
+                upper = self.random.integers(1, 128, channels).astype(np.int32)
+        return Requantization(shifts.astype(np.int8), None, 0, lower, upper, HALF_UP)
+
+    def weights(self, shape: tuple[int, ...], channels: int, taps: int) -> dict[str, object]:
+        return self.affine(shape, channels, requantization=self.step(taps, channels))
+
+    def zero(self) -> int:
+        return int(self.random.choice([-128, 0, self.between(-128, 127)]))
+
+    def convolution(self, x: str, out: int, kernel: tuple[int, int], residual: str = "") -> str:
+        tensor = self.tensors[[t.name for t in self.tensors].index(x)]
+        height, width, channels = tensor.shape
+        stride = (1, 1) if residual else (self.between(1, 2), self.between(1, 3))
+        dilation = (self.between(1, 2), self.between(1, 2) if kernel[1] == 1 else 1)
+        padding = tuple(self.between(0, 2) if size > 1 else 0 for size in kernel + kernel)
+        size = window_shape((height, width), kernel, stride, dilation, padding)
+        if min(size) < 1:
+            kernel, stride, padding, size = (1, 1), (1, 1), (0, 0, 0, 0), (height, width)
+        fields = self.weights((out, *kernel, channels), out, kernel[0] * kernel[1] * channels)
+        if residual:
+            count = 1 if self.between(0, 1) else out
+            fields["residual"] = self.random.integers(-90, 91, count).astype(np.int32)
+        inputs = [x, residual] if residual else [x]
+        return self.add(
+            il.Convolution, inputs, (*size, out), zero=self.zero(), stride=stride,
+            dilation=dilation, padding=padding, groups=1, pad_value=tensor.zero_point, **fields,
+        )  # fmt: skip
+
+    def depthwise(self, x: str) -> str:
+        tensor = self.tensors[[t.name for t in self.tensors].index(x)]
+        height, width, channels = tensor.shape
+        side = self.between(1, 2)
+        padding = tuple(self.between(0, 2) for _ in range(4))
+        size = window_shape((height, width), (3, 3), (side, side), (1, 1), padding)
+        if min(size) < 1:
+            padding = (1, 1, 1, 1)
+            size = window_shape((height, width), (3, 3), (side, side), (1, 1), padding)
+        return self.add(
+            il.DepthwiseConvolution, [x], (*size, channels), zero=self.zero(),
+            stride=(side, side), dilation=(1, 1), padding=padding, pad_value=tensor.zero_point,
+            **self.weights((3, 3, channels), channels, 9),
+        )  # fmt: skip
+
+
+def fast_network(seed: int) -> IntegerNetwork:
+    b = FastBuilder(seed)
+    shape = (b.between(1, 9), b.between(1, 11), b.between(1, 9))
+    x = b.input(shape, zero=b.zero())
+    kernel = (b.between(1, 4), b.between(1, 3))
+    first = b.convolution(x, b.between(1, 10), kernel)
+    second = b.depthwise(first)
+    height, width, channels = b.tensors[-1].shape
+    third = b.convolution(second, channels + b.between(-1, 3) or 1, (1, 1))
+    if b.tensors[-1].shape == (height, width, channels):
+        third = b.convolution(third, channels, (1, 1), residual=second)
+        fields = {"bias": b.between(-50, 50), "requantization": b.step(1)}
+        multipliers = (b.between(-99, 99) or 1, b.between(1, 99))
+        third = b.add(
+            il.Add, [third, second], (height, width, channels), multipliers=multipliers, **fields
+        )
+    shape = b.tensors[-1].shape
+    fields = {"bias": b.between(-50, 50), "requantization": b.step(1)}
+    fourth = b.add(il.Rescale, [third], shape, multiplier=b.between(1, 99), **fields)
+    inputs, out = int(np.prod(shape)), b.between(1, 9)
+    rows, kind = 1, dtype.int8
+    if shape[2] > 1 and b.between(0, 1):
+        inputs, rows = shape[2], inputs // shape[2]
+    fields = b.weights((out, inputs), out, inputs)
+    if b.between(0, 2) == 0:
+        kind = dtype.int32
+        fields["requantization"] = b.requantization(shift=(0, 0), type_=kind)
+    y = b.add(il.FullyConnected, [fourth], (rows, out) if rows > 1 else (out,), kind, **fields)
+    return b.network(y, name=f"fast{seed}")
+
+
+def heavy_network(seed: int) -> IntegerNetwork:
+    """Return layers whose sums need more than 24 bits."""
+    b = FastBuilder(seed)
+    x = b.input((5, 4, 60), zero=-128)
+    steps = [Requantization(np.int8([14]), None, 0, -128, 127, HALF_UP) for _ in range(2)]
+    fields = b.affine((7, 3, 3, 60), 7, requantization=steps[0])
+    fields["weight"] = np.where(fields["weight"] < 30, -127, 127).astype(np.int8)
+    y = b.add(
+        il.Convolution, [x], (5, 4, 7), stride=(1, 1), dilation=(1, 1), padding=(1, 1, 1, 1),
+        groups=1, pad_value=-128, **fields,
+    )  # fmt: skip
+    fields = b.affine((5, 1200), 5, requantization=steps[1])
+    fields["weight"] = np.where(fields["weight"] < 30, -127, 127).astype(np.int8)
+    z = b.add(il.FullyConnected, [x], (5,), **fields)
+    return b.network(y, z, name=f"heavy{seed}")
