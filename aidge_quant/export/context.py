@@ -161,13 +161,12 @@ def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> E
         "outputs": outputs,
         "parameters": [*inputs, *outputs],
         "arena_size": plan.arena_size,
-        "arena_uses_16": bool(plan.scratch)
+        "arena_uses_16": bool(choices)
         or any(
             plan.places[t.name].kind == "arena" and t.dtype.numpy.itemsize == 2
             for t in network.tensors
         ),
-        "net_unused": not plan.scratch
-        and all(place.kind != "arena" for place in plan.places.values()),
+        "net_unused": not choices and all(place.kind != "arena" for place in plan.places.values()),
         "records": program.all_records(),
         "constants": program.constants,
         "flash": flash,
@@ -191,7 +190,9 @@ def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> E
         "dsp": {
             "words": any(template.startswith("dsp/") for template in templates),
             "dots": dots(fast),
+            "four": any(v["four"] for v in fast),
             "windows": any(v["windows"] for v in fast),
+            "copies": any(v["windows"] or (v["plain"] and v["four"] and v["one"]) for v in fast),
         },
         "table": table,
         "macs": sum(row["macs"] for row in table),

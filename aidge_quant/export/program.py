@@ -163,8 +163,11 @@ class Program:
         return f"&net->arena.s{8 * itemsize}[{place.offset // itemsize}]"
 
     def scratch(self, layer: Layer) -> str:
-        """Return the C expression of the working memory of a layer, as int16."""
-        return f"&net->arena.s16[{self.plan.scratch[layer.name] // 2}]"
+        """Return the C expression of the working memory of a layer, as int16.
+
+        A layer that needs none gets the start of the arena.
+        """
+        return f"&net->arena.s16[{self.plan.scratch.get(layer.name, 0) // 2}]"
 
     # What the layers add
 

@@ -1,6 +1,7 @@
 """What a kernel asks of the memory plan."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,11 +12,13 @@ class Needs:
     ----------
     scratch : int
         Bytes of working memory while the layer runs.
-    front, same : tuple of str
-        Tensors among its inputs that the output may overlap if it does not start behind them, or
-        if both start at the same place.
+    behind : mapping of str to int
+        Tensors among its inputs that the output may overlap if they start at least so many bytes
+        behind it: what is read of them is then still there.
+    same : tuple of str
+        Tensors among its inputs that the output may overlap if both start at the same place.
     """
 
     scratch: int = 0
-    front: tuple[str, ...] = ()
+    behind: Mapping[str, int] = field(default_factory=dict)
     same: tuple[str, ...] = ()

@@ -112,12 +112,23 @@ def _lower_bound(values: Sequence[Value]) -> int:
     """Return the bytes alive at the busiest layer, each value rounded up to its alignment."""
     size = {value.index: _align(value.size) for value in values}
     busiest = 0
-    for born in values:
-        alive = sum(size[v.index] for v in values if v.birth <= born.birth <= v.death)
-        replaced = born.may_replace + born.may_coincide
-        shared = sum(size.get(index, 0) for index in replaced)
-        busiest = max(busiest, alive - min(size[born.index], shared))
+    for position in {value.birth for value in values}:
+        alive = sum(size[v.index] for v in values if v.birth <= position <= v.death)
+        for born in values:
+            if born.birth == position:
+                alive -= min(size[born.index], _shared(born, size))
+        busiest = max(busiest, alive)
     return busiest
+
+
+def _shared(born: Value, size: Mapping[int, int]) -> int:
+    """Return the most bytes that a value has in common with those that it may replace."""
+    overlaps = dict.fromkeys(born.may_coincide, 0) | dict(born.may_replace)
+    # Of a value that starts some bytes behind, only the rest of the new one can reach it.
+    return sum(
+        max(0, min(size.get(index, 0), size[born.index] - distance))
+        for index, distance in overlaps.items()
+    )
 
 
 def _place(values: Sequence[Value]) -> dict[int, int]:
@@ -171,25 +182,39 @@ def _neighbours(values: Sequence[Value]) -> dict[int, list[Value]]:
 def _place_in_order(
     order: Iterable[Value], neighbours: Mapping[int, Sequence[Value]]
 ) -> dict[int, int]:
-    """Place the values one by one, each at the lowest offset where it fits."""
+    """Place the values one by one, each where it fits and adds least to what they span together.
+
+    Values are placed on both sides of those before them; in the end the lowest is at 0.
+    """
     offsets: dict[int, int] = {}
+    low = high = 0
     for value in order:
+        size = _align(value.size)
         placed = [other for other in neighbours[value.index] if other.index in offsets]
-        candidates = {0}
+        candidates = {low}
         for other in placed:
-            candidates.add(_align(offsets[other.index] + other.size))
-            if _may_overlap(value, other):
-                candidates.add(offsets[other.index])
-        for offset in sorted(candidates):
+            start = offsets[other.index]
+            candidates.update((start + _align(other.size), start - size))
+            candidates.update(_overlapping(value, other, start))
+        ranked = sorted((max(high, c + size) - min(low, c), c) for c in candidates)
+        for _, offset in ranked:
             if all(_is_free(value, offset, other, offsets[other.index]) for other in placed):
                 offsets[value.index] = offset
+                low, high = min(low, offset), max(high, offset + size)
                 break
-    return offsets
+    return {index: offset - low for index, offset in offsets.items()}
 
 
-def _may_overlap(one: Value, other: Value) -> bool:
-    pairs = ((one, other), (other, one))
-    return any(a.index in b.may_replace + b.may_coincide for a, b in pairs)
+def _overlapping(value: Value, other: Value, other_offset: int) -> set[int]:
+    """Return the offsets of ``value`` that overlap ``other``, a value of the same layer, most."""
+    found = set()
+    if value.index in other.may_coincide or other.index in value.may_coincide:
+        found.add(other_offset)
+    if other.index in value.may_replace:
+        found.add(other_offset - _align(value.may_replace[other.index]))
+    if value.index in other.may_replace:
+        found.add(other_offset + _align(other.may_replace[value.index]))
+    return found
 
 
 def _is_free(value: Value, offset: int, other: Value, other_offset: int) -> bool:
@@ -197,8 +222,8 @@ def _is_free(value: Value, offset: int, other: Value, other_offset: int) -> bool
     if offset + value.size <= other_offset or other_offset + other.size <= offset:
         return True
     if other.index in value.may_replace:
-        return offset <= other_offset
+        return offset + value.may_replace[other.index] <= other_offset
     if value.index in other.may_replace:
-        return other_offset <= offset
+        return other_offset + other.may_replace[value.index] <= offset
     coincide = other.index in value.may_coincide or value.index in other.may_coincide
     return coincide and offset == other_offset

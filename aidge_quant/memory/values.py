@@ -43,10 +43,10 @@ class Value:
         reads it (the number of layers for an output).
     inputs, outputs : tuple of int
         Positions among the network's inputs and outputs.
-    may_replace : tuple of int
+    may_replace : mapping of int to int
         Indices of the values that it may overlap although the same layer reads them: they die
-        there, and no element is written before it was read, as long as this value does not start
-        behind them.
+        there, and no element is written before it was read, as long as they start at least so
+        many bytes behind this value.
     may_coincide : tuple of int
         Likewise, as long as this value starts where they start.
     scratch_of : str
@@ -61,7 +61,7 @@ class Value:
     death: int
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    may_replace: tuple[int, ...]
+    may_replace: Mapping[int, int]
     may_coincide: tuple[int, ...] = ()
     scratch_of: str = ""
 
@@ -115,9 +115,9 @@ def find_values(
     groups: list[list[str]] = []
     births: list[int] = []
     deaths: list[int] = []
-    overlaps: list[tuple[list[int], list[int]]] = []
+    overlaps: list[tuple[dict[int, int], list[int]]] = []
 
-    def begin(name: str, birth: int, replaced: list[int], coinciding: list[int]) -> None:
+    def begin(name: str, birth: int, replaced: dict[int, int], coinciding: list[int]) -> None:
         owner[name] = len(groups)
         groups.append([name])
         births.append(birth)
@@ -126,7 +126,7 @@ def find_values(
 
     for name in network.inputs:
         if name not in owner:
-            begin(name, -1, [], [])
+            begin(name, -1, {}, [])
     for position, layer in enumerate(network.layers):
         for name in layer.inputs:
             deaths[owner[name]] = position
@@ -134,12 +134,13 @@ def find_values(
             owner[layer.output] = owner[layer.inputs[0]]
             groups[owner[layer.output]].append(layer.output)
         else:
-            asked = needs.get(layer.name, Needs(front=replaceable_inputs(layer, network)))
+            front = dict.fromkeys(replaceable_inputs(layer, network), 0)
+            asked = needs.get(layer.name, Needs(behind=front))
             # One value may be read twice under two names, as input and as residual.
-            kept = {owner[n] for n in layer.inputs if n not in asked.front + asked.same}
+            kept = {owner[n] for n in layer.inputs if n not in (*asked.behind, *asked.same)}
             coinciding = [owner[n] for n in asked.same if owner[n] not in kept]
             kept.update(coinciding)
-            replaced = [owner[n] for n in asked.front if owner[n] not in kept]
+            replaced = {owner[n]: d for n, d in asked.behind.items() if owner[n] not in kept}
             begin(layer.output, position, replaced, coinciding)
     for name in network.outputs:
         deaths[owner[name]] = end
@@ -148,10 +149,8 @@ def find_values(
     for index, names in enumerate(groups):
         first = network.tensor(names[0])
         itemsize = first.dtype.numpy.itemsize
-        dying = [
-            tuple(dict.fromkeys(found for found in some if deaths[found] == births[index]))
-            for some in overlaps[index]
-        ]
+        replaced, coinciding = overlaps[index]
+        dying = {found for found in (*replaced, *coinciding) if deaths[found] == births[index]}
         values.append(
             Value(
                 index=index,
@@ -162,14 +161,14 @@ def find_values(
                 death=deaths[index],
                 inputs=tuple(i for i, n in enumerate(network.inputs) if owner[n] == index),
                 outputs=tuple(i for i, n in enumerate(network.outputs) if owner[n] == index),
-                may_replace=dying[0],
-                may_coincide=dying[1],
+                may_replace={found: d for found, d in replaced.items() if found in dying},
+                may_coincide=tuple(found for found in coinciding if found in dying),
             )
         )
     for position, layer in enumerate(network.layers):
         if layer.name in needs and needs[layer.name].scratch > 0:
             size = needs[layer.name].scratch
             values.append(
-                Value(len(values), (), size, 4, position, position, (), (), (), (), layer.name)
+                Value(len(values), (), size, 4, position, position, (), (), {}, (), layer.name)
             )
     return tuple(values)

@@ -45,17 +45,19 @@ def expect_sound(network: IntegerNetwork) -> None:
             assert plan.places[layer.output] == plan.places[layer.inputs[0]]
         else:
             assert place[0] != "input"
-            replaceable = {
-                name
-                for value in plan.values
-                if layer.output in value.tensors
-                for index in value.may_replace
+            (value,) = (v for v in plan.values if layer.output in v.tensors)
+            distances = {
+                name: distance
+                for index, distance in value.may_replace.items()
                 for name in plan.values[index].tensors
             }
+            same = {name for index in value.may_coincide for name in plan.values[index].tensors}
             for name in layer.inputs:
-                if overlap(touched(network, plan, name), place):
-                    assert name in replaceable
-                    assert place[2] <= touched(network, plan, name)[2]
+                there = touched(network, plan, name)
+                if overlap(there, place) and name in same:
+                    assert place[2] == there[2]
+                elif overlap(there, place):
+                    assert place[2] + distances[name] <= there[2]
             content = {
                 name: at
                 for name, at in content.items()

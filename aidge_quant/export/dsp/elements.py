@@ -17,7 +17,7 @@ def fits(layer: Add | Rescale, network: IntegerNetwork) -> bool:
 
 def needs(layer: Add | Rescale, network: IntegerNetwork) -> Needs:
     """Return what the kernel asks of the memory plan."""
-    return Needs(front=layer.inputs)
+    return Needs(behind=dict.fromkeys(layer.inputs, 0))
 
 
 def _add_elements(

@@ -15,9 +15,9 @@ from aidge_quant.memory.needs import Needs
 # Where the sums of all second channels are smaller, 256 times such a sum is known modulo 2^32.
 _NARROW = 1 << 23
 
-# Bytes of a step of the unrolled inner products: 12 or 15 instructions of 4, and the extraction of
+# Bytes of a step of the unrolled inner products: 12 or 17 instructions of 4, and the extraction of
 # the second channel where it has no multiplication in common with the first.
-_STEP_BYTES = {(4, False): 48, (4, True): 52, (1, False): 60, (1, True): 76}
+_STEP_BYTES = {(4, False): 48, (4, True): 52, (1, False): 68, (1, True): 84}
 
 
 def convolution_fits(layer: Convolution, network: IntegerNetwork) -> bool:
@@ -57,9 +57,8 @@ class _Windows:
 
     @property
     def scratch(self) -> int:
-        """Bytes of the widened columns, and of one window before it is widened."""
-        columns = 4 if self.count >= 4 else 1
-        return (4 * columns + (0 if self.plain else 2)) * self.steps
+        """Bytes of four widened columns, if there are so many, and of one window."""
+        return ((16 if self.count >= 4 else 0) + (0 if self.plain else 2)) * self.steps
 
 
 def _windows(layer: Affine, network: IntegerNetwork) -> _Windows:
@@ -91,10 +90,33 @@ def _row(lines: int, run: int, out: int) -> int:
 def needs(layer: Affine, network: IntegerNetwork) -> Needs:
     """Return what the kernel asks of the memory plan."""
     windows = _windows(layer, network)
+    # Three plain windows or less are read where they are.
+    apart = windows.plain and windows.count < 4
+    behind = {} if apart else {layer.inputs[0]: _distance(layer, network, windows)}
+    return Needs(windows.scratch, behind, _residuals(layer, network))
+
+
+def _distance(layer: Affine, network: IntegerNetwork, windows: _Windows) -> int:
+    """Return how far behind the output the input must start to be read before it is overwritten.
+
+    Four windows, at the end one, are read as a whole, then their outputs are written. From the
+    first byte that the windows after these read, the output must stay away.
+    """
     x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
-    # Four windows are read before their outputs are written.
-    shrinks = windows.plain and y.dtype is x.dtype and y.channels <= windows.run
-    return Needs(windows.scratch, layer.inputs[:1] if shrinks else (), _residuals(layer, network))
+    if isinstance(layer, Convolution):
+        out_height, out_width = y.shape[:2]
+        rows = np.arange(out_height) * layer.stride[0] - layer.padding[0]
+        columns = np.arange(out_width) * layer.stride[1] - layer.padding[1]
+        corner = np.maximum(rows, 0)[:, None] * x.shape[1] + np.maximum(columns, 0)
+        first = corner.ravel() * x.channels
+    else:
+        first = np.arange(windows.count) * windows.run
+    size = y.channels * y.dtype.numpy.itemsize
+    groups = np.arange(4, windows.count - windows.count % 4 + 1, 4)
+    ends = np.append(groups, np.arange(windows.count - windows.count % 4 + 1, windows.count + 1))
+    needed = np.minimum.accumulate(first[::-1])[::-1]
+    ahead = [int(end * size - needed[end]) for end in ends.tolist() if end < windows.count]
+    return max([0, *ahead])
 
 
 def _residuals(layer: Affine, network: IntegerNetwork) -> tuple[str, ...]:
@@ -172,6 +194,7 @@ def _add_windows(
         "one": windows.count % 4 != 0,
         "odd": outputs % 2 != 0,
         "windows": not windows.plain,
+        "plain": windows.plain,
     }
     add_call(
         "dsp/conv",
