@@ -119,6 +119,28 @@ def _distance(layer: Affine, network: IntegerNetwork, windows: _Windows) -> int:
     return max([0, *ahead])
 
 
+def _reach(layer: Affine, network: IntegerNetwork, windows: _Windows) -> dict[str, int]:
+    """Return which windows lie in the input with all that is read between their rows.
+
+    None do where a row is not a multiple of 4 values: it is not widened where it is.
+    """
+    size = network.tensor(layer.inputs[0]).size
+    if isinstance(layer, Convolution):
+        height, width, channels = network.tensor(layer.inputs[0]).shape
+        next_row = layer.dilation[0] * width * channels
+        last = (
+            height - 1 - (windows.lines - 1) * layer.dilation[0],
+            width - layer.weight.shape[2],
+        )
+    else:
+        next_row, last = windows.run, (0, windows.count - 1)
+    gap = next_row - windows.row if windows.lines > 1 else 0
+    end = size - (windows.lines - 1) * next_row - windows.row
+    if windows.row % 4 != 0:
+        last, end = (-1, -1), -1
+    return {"gap": gap, "last_y": last[0], "last_x": last[1], "last": end}
+
+
 def _residuals(layer: Affine, network: IntegerNetwork) -> tuple[str, ...]:
     """Return the residual if there is one that the output may replace, value by value."""
     kind = network.tensor(layer.output).dtype
@@ -178,6 +200,7 @@ def _add_windows(
         "run": windows.run,
         "row": windows.row,
         "steps": windows.steps,
+        **_reach(layer, network, windows),
         "plain": int(windows.plain),
     }
     record = program.record(layer, "shape", "dsp_conv", fields)
@@ -185,8 +208,12 @@ def _add_windows(
     rows = np.zeros((outputs, windows.lines, windows.row), np.int8)
     rows[:, :, : windows.run] = layer.weight.reshape(outputs, windows.lines, windows.run)
     words = interleave(rows.reshape(outputs, -1), wide)
+    full = is_full(layer.requantization, y.dtype)
+    # The loop over the channels is one with the products where nothing else is to be done.
+    lean = full and not wide and layer.residual is None and outputs % 2 == 0
     flags = {
-        "full": is_full(layer.requantization, y.dtype),
+        "full": full,
+        "lean": lean,
         "wide": wide,
         "dot4": "dot4_wide" if wide else "dot4",
         "dot1": "dot1_wide" if wide else "dot1",
@@ -202,7 +229,7 @@ def _add_windows(
         program,
         record,
         ("int32_t", words, "in words of two taps and two channels"),
-        "_wide" if wide else "",
+        ("_wide" if wide else "") + ("_odd" if outputs % 2 else ""),
         flags,
     )
 
@@ -241,6 +268,10 @@ def add_fully_connected(layer: FullyConnected, program: Program) -> None:
         "pad_value": 0,
     }
     _add_windows(layer, program, fields, out)
+
+
+#: Steps that a turn of the loops over four windows has, a power of two.
+UNROLL = 16
 
 
 def dots(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
