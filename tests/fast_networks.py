@@ -60,16 +60,19 @@ class FastBuilder(Builder):
     def depthwise(self, x: str) -> str:
         tensor = self.tensors[[t.name for t in self.tensors].index(x)]
         height, width, channels = tensor.shape
-        side = self.between(1, 2)
+        kernel, stride = (3, 3), (self.between(1, 2),) * 2
+        if self.between(0, 2) == 0:
+            kernel = (self.between(1, 4), self.between(1, 5))
+            stride = (self.between(1, 3), self.between(1, 2))
         padding = tuple(self.between(0, 2) for _ in range(4))
-        size = window_shape((height, width), (3, 3), (side, side), (1, 1), padding)
+        size = window_shape((height, width), kernel, stride, (1, 1), padding)
         if min(size) < 1:
-            padding = (1, 1, 1, 1)
-            size = window_shape((height, width), (3, 3), (side, side), (1, 1), padding)
+            kernel, padding = (3, 3), (1, 1, 1, 1)
+            size = window_shape((height, width), kernel, stride, (1, 1), padding)
         return self.add(
             il.DepthwiseConvolution, [x], (*size, channels), zero=self.zero(),
-            stride=(side, side), dilation=(1, 1), padding=padding, pad_value=tensor.zero_point,
-            **self.weights((3, 3, channels), channels, 9),
+            stride=stride, dilation=(1, 1), padding=padding, pad_value=tensor.zero_point,
+            **self.weights((*kernel, channels), channels, kernel[0] * kernel[1]),
         )  # fmt: skip
 
 

@@ -194,6 +194,7 @@ def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> E
             "four": any(v["four"] for v in fast),
             "lean": any(v["four"] and v["lean"] for v in fast),
             "windows": any(v["windows"] for v in fast),
+            "cut_fours": any(v["windows"] and v["four"] for v in fast),
             "copies": any(v["windows"] or (v["plain"] and v["four"] and v["one"]) for v in fast),
         },
         "table": table,

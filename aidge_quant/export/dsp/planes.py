@@ -13,9 +13,7 @@ def fits(layer: DepthwiseConvolution, network: IntegerNetwork) -> bool:
     """Whether the kernel computes this layer."""
     x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
     return (
-        layer.weight.shape[:2] == (3, 3)
-        and layer.dilation == (1, 1)
-        and layer.stride in ((1, 1), (2, 2))
+        layer.dilation == (1, 1)
         and y.dtype is x.dtype
         and layer.residual is None
         and affine_fits(layer, network)
@@ -31,36 +29,53 @@ class _Planes:
     turned : bool
         Whether lines are columns.
     stride : int
+        Of both axes, 1 or 2, if the taps are 3 x 3 and have loops of their own; else 0.
     height, width : int
-        Lines of the padded plane, and values of one.
+        Lines of the padded plane, and values of one, an even number.
+    taps : int
+        Values that the widened taps take, lines of an even number, where they are not 3 x 3.
     """
 
     turned: bool
     stride: int
     height: int
     width: int
+    taps: int
 
     @property
     def scratch(self) -> int:
-        """Bytes of the plane."""
-        return 2 * self.height * self.width
+        """Bytes of the plane, and of the taps behind it."""
+        return 2 * (self.height * self.width + self.taps)
 
 
 def _planes(layer: DepthwiseConvolution, network: IntegerNetwork) -> _Planes:
     out_height, out_width, _ = network.tensor(layer.output).shape
-    stride = layer.stride[0]
     in_height, in_width, _ = network.tensor(layer.inputs[0]).shape
-    # Two outputs of a line are computed at once: a line of an odd number wastes one.
-    turned = out_height * (out_width + out_width % 2) > out_width * (out_height + out_height % 2)
+    kernel = layer.weight.shape[:2]
+    own = kernel == (3, 3) and layer.stride in ((1, 1), (2, 2))
+    # Two outputs or two taps of a line are computed at once: an odd number wastes one.
+    lengths = (out_width, out_height) if own else (kernel[1], kernel[0])
+    waste = [(length % 2) / length for length in lengths]
+    turned = waste[1] < waste[0] or (waste[1] == waste[0] and out_height > out_width)
     sizes = [
-        max((out - 1) * stride + 3, size + before)
-        for out, size, before in (
-            (out_height, in_height, layer.padding[0]),
-            (out_width, in_width, layer.padding[1]),
+        max((out - 1) * stride + taps, size + before)
+        for out, stride, taps, size, before in (
+            (out_height, layer.stride[0], kernel[0], in_height, layer.padding[0]),
+            (out_width, layer.stride[1], kernel[1], in_width, layer.padding[1]),
         )
     ]
+    if not own:
+        # The second of the last two taps is read where there is only one.
+        sizes = [size + taps % 2 for size, taps in zip(sizes, kernel, strict=True)]
+    lines, length = (kernel[1], kernel[0]) if turned else kernel
     height, width = reversed(sizes) if turned else sizes
-    return _Planes(turned, stride, height, width + width % 2)
+    return _Planes(
+        turned=turned,
+        stride=layer.stride[0] if own else 0,
+        height=height,
+        width=width + width % 2,
+        taps=0 if own else lines * (length + length % 2),
+    )
 
 
 def needs(layer: DepthwiseConvolution, network: IntegerNetwork) -> Needs:
@@ -88,7 +103,10 @@ def add_depthwise(layer: DepthwiseConvolution, program: Program) -> None:
             f"{side}_step": steps[axes[1]],
         }
     fields |= {
-        "line_stride": planes.stride,
+        "tap_lines": layer.weight.shape[axes[0]],
+        "tap_length": layer.weight.shape[axes[1]],
+        "line_stride": layer.stride[axes[0]],
+        "stride": layer.stride[axes[1]],
         "lines_before": layer.padding[axes[0]],
         "before": layer.padding[axes[1]],
         "width": planes.width,
@@ -99,6 +117,6 @@ def add_depthwise(layer: DepthwiseConvolution, program: Program) -> None:
     order = "in the order channels, lines, taps of a line"
     taps = layer.weight.transpose(2, *axes)
     flags = {"full": is_full(layer.requantization, y.dtype), "stride": planes.stride}
-    ending = "" if planes.stride == 1 else f"_stride{planes.stride}"
+    ending = {0: "_any", 1: "", 2: "_stride2"}[planes.stride]
     weights = ("int8_t", taps, order)
     add_call("dsp/depthwise_conv", layer, program, record, weights, ending, flags)
