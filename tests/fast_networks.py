@@ -25,7 +25,7 @@ class FastBuilder(Builder):
         middle = max(1, round(np.log2(np.sqrt(taps) * 60)))
         by_channel = channels > 1 and self.between(0, 2) == 0
         shifts = self.random.integers(middle - 1, middle + 2, channels if by_channel else 1)
-        lower, upper = -128, 127
+        lower, upper = (-128 if self.between(0, 2) else 0), 127
         if self.between(0, 2) == 0:
             lower, upper = self.between(-128, 0), self.between(1, 127)
             if capped and channels > 1 and self.between(0, 1) == 0:

@@ -146,7 +146,7 @@ def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> E
     templates = {group["template"] for group in groups}
     scaled = [v for v in variants if "requantize" in v and not v["raw"]]
     # A right shift to the whole range of int8 is one instruction where there is one.
-    forms = {v["requantize"] for v in scaled if not v.get("full", False)}
+    forms = {v["requantize"] for v in scaled if not v.get("saturate", "")}
     fast = [v for group in groups if group["template"] == "dsp/conv" for v in group["variants"]]
     table = _layer_table(program)
     flash = sum(constant.nbytes for constant in program.constants)

@@ -6,6 +6,7 @@ beats of a vector instruction and dual issue are not in it. `README.md` in this 
 """
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -142,7 +143,7 @@ def _build(core: Core, work: Path, export: Path | None, name: str | None) -> Pat
     if export is None or name is None:
         jobs.append((RIG / "program.c", own))
     else:
-        (work / "subject.h").write_text(_subject(name), encoding="utf-8")
+        (work / "subject.h").write_text(_subject(export, name), encoding="utf-8")
         folders = [f"-I{work}", f"-I{export / 'include'}", f"-I{export / 'test'}"]
         jobs.append((RIG / "program.c", [*own, *folders, "-DNET_MEASURED"]))
         jobs.append(
@@ -159,16 +160,18 @@ def _build(core: Core, work: Path, export: Path | None, name: str | None) -> Pat
     return program
 
 
-def _subject(name: str) -> str:
+def _subject(export: Path, name: str) -> str:
     """Return the header that gives an export's names the prefixes that program.c uses."""
     upper = name.upper()
+    metadata = json.loads((export / "metadata.json").read_text(encoding="utf-8"))
+    (input_end,), (output_end,) = metadata["inputs"], metadata["outputs"]
     return "\n".join(
         [
             f'#include "{name}.h"',
             f'#include "{name}_golden.h"',
             f"typedef {name}_t net_t;",
-            "typedef int8_t net_input_t;",
-            "typedef int8_t net_output_t;",
+            f"typedef {input_end['type']} net_input_t;",
+            f"typedef {output_end['type']} net_output_t;",
             f"#define NET_INPUT_SIZE {upper}_INPUT_SIZE",
             f"#define NET_OUTPUT_SIZE {upper}_OUTPUT_SIZE",
             f"#define NET_CASES {upper}_GOLDEN_CASES",

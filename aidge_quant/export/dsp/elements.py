@@ -1,7 +1,7 @@
 """Layers that compute one value from one or two, four at a time."""
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.export.dsp.rule import ends_in_a_shift, is_full
+from aidge_quant.export.dsp.rule import ENDINGS, ends_in_a_shift, saturation
 from aidge_quant.export.program import Program, suffix_of, type_of
 from aidge_quant.export.scaling import add_scaling
 from aidge_quant.integer.layers import Add, Rescale
@@ -25,11 +25,11 @@ def _add_elements(
 ) -> None:
     x, y = program.network.tensor(layer.inputs[0]), program.network.tensor(layer.output)
     scaling = add_scaling(program, layer, layer.requantization)
-    full = is_full(layer.requantization, y.dtype)
+    saturate = saturation(layer.requantization, y.dtype)
     program.call(
         template,
-        suffix_of(x) + scaling.suffix + ("" if full else "_clip"),
-        {"x": type_of(x), "y": type_of(y), "full": full} | scaling.fields,
+        suffix_of(x) + scaling.suffix + ENDINGS[saturate],
+        {"x": type_of(x), "y": type_of(y), "saturate": saturate} | scaling.fields,
         (y.size, *arguments, layer.bias, *scaling.arguments, program.pointer(y.name)),
     )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from aidge_quant.export.dsp.rule import add_call, affine_fits, is_full
+from aidge_quant.export.dsp.rule import add_call, affine_fits
 from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import DepthwiseConvolution
 from aidge_quant.integer.network import IntegerNetwork
@@ -116,7 +116,7 @@ def add_depthwise(layer: DepthwiseConvolution, program: Program) -> None:
     record = program.record(layer, "shape", "dsp_depthwise_conv", fields)
     order = "in the order channels, lines, taps of a line"
     taps = layer.weight.transpose(2, *axes)
-    flags = {"full": is_full(layer.requantization, y.dtype), "stride": planes.stride}
+    flags = {"stride": planes.stride}
     ending = {0: "_any", 1: "", 2: "_stride2"}[planes.stride]
     weights = ("int8_t", taps, order)
     add_call("dsp/depthwise_conv", layer, program, record, weights, ending, flags)

@@ -43,10 +43,18 @@ def ends_in_a_shift(layer: Layer, step: Requantization, network: IntegerNetwork)
     return form in ("", "raw") and int(step.shift.max()) <= _LARGEST_SHIFT
 
 
-def is_full(step: Requantization, output: dtype) -> bool:
-    """Whether the bounds are those of int8, to which one instruction saturates."""
-    whole = step.bounds == (dtype.int8.min, dtype.int8.max) and not step.capped
-    return output is dtype.int8 and whole
+def saturation(step: Requantization, output: dtype) -> str:
+    """Return the operation that sets the bounds, an instruction, or "" if it takes more than one.
+
+    "ssat" has the bounds of int8, "usat" 0 to 127.
+    """
+    if output is not dtype.int8 or step.capped:
+        return ""
+    return {(-128, 127): "ssat", (0, 127): "usat"}.get(step.bounds, "")
+
+
+#: Endings of the names of kernels by `saturation`.
+ENDINGS = {"ssat": "", "usat": "_relu", "": "_clip"}
 
 
 def affine_fits(layer: Affine, network: IntegerNetwork) -> bool:
@@ -81,11 +89,12 @@ def add_call(
     suffix += "_residual" if extra["residual"] else ""
     suffix += "_by_channel" if extra["residual_channel"] else ""
     suffix += scaling.suffix
-    suffix += "" if flags["full"] or scaling.fields["raw"] else "_clip"
+    saturate = saturation(layer.requantization, y.dtype)
+    suffix += "" if scaling.fields["raw"] else ENDINGS[saturate]
     program.call(
         template,
         suffix + ending,
-        {"x": type_of(x), "y": type_of(y)} | flags | extra | scaling.fields,
+        {"x": type_of(x), "y": type_of(y), "saturate": saturate} | flags | extra | scaling.fields,
         (
             *(record, program.pointer(x.name), weight, bias, program.scratch(layer)),
             *(*added, *scaling.arguments, program.pointer(y.name)),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from aidge_quant.export.affine import window_fields
-from aidge_quant.export.dsp.rule import add_call, affine_fits, is_full
+from aidge_quant.export.dsp.rule import add_call, affine_fits, saturation
 from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import Affine, Convolution, FullyConnected
 from aidge_quant.integer.network import IntegerNetwork
@@ -208,11 +208,10 @@ def _add_windows(
     rows = np.zeros((outputs, windows.lines, windows.row), np.int8)
     rows[:, :, : windows.run] = layer.weight.reshape(outputs, windows.lines, windows.run)
     words = interleave(rows.reshape(outputs, -1), wide)
-    full = is_full(layer.requantization, y.dtype)
+    saturate = saturation(layer.requantization, y.dtype)
     # The loop over the channels is one with the products where nothing else is to be done.
-    lean = full and not wide and layer.residual is None and outputs % 2 == 0
+    lean = bool(saturate) and not wide and layer.residual is None and outputs % 2 == 0
     flags = {
-        "full": full,
         "lean": lean,
         "wide": wide,
         "dot4": "dot4_wide" if wide else "dot4",
