@@ -192,28 +192,28 @@ void digits_run(digits_t *net,
 {
     /* conv1 (Convolution): 8x8x1 to 8x8x16 */
     digits_conv_s8_channel(&digits_conv1_shape, input, digits_conv1_weight, digits_conv1_bias,
-            &digits_conv1_scaling, &net->arena.s8[0]);
-    DIGITS_TRACE(0, &net->arena.s8[0], 1024);
+            &digits_conv1_scaling, &net->arena.s8[256]);
+    DIGITS_TRACE(0, &net->arena.s8[256], 1024);
     /* conv2_dw (DepthwiseConvolution): 8x8x16 to 4x4x16 */
-    digits_depthwise_conv_s8_channel(&digits_conv2_dw_shape, &net->arena.s8[0],
+    digits_depthwise_conv_s8_channel(&digits_conv2_dw_shape, &net->arena.s8[256],
             digits_conv2_dw_weight, digits_conv2_dw_bias, &digits_conv2_dw_scaling,
-            &net->arena.s8[1024]);
-    DIGITS_TRACE(1, &net->arena.s8[1024], 256);
+            &net->arena.s8[0]);
+    DIGITS_TRACE(1, &net->arena.s8[0], 256);
     /* conv2_pw (Convolution): 4x4x16 to 4x4x24 */
-    digits_conv_s8_channel(&digits_conv2_pw_shape, &net->arena.s8[1024], digits_conv2_pw_weight,
-            digits_conv2_pw_bias, &digits_conv2_pw_scaling, &net->arena.s8[0]);
-    DIGITS_TRACE(2, &net->arena.s8[0], 384);
+    digits_conv_s8_channel(&digits_conv2_pw_shape, &net->arena.s8[0], digits_conv2_pw_weight,
+            digits_conv2_pw_bias, &digits_conv2_pw_scaling, &net->arena.s8[256]);
+    DIGITS_TRACE(2, &net->arena.s8[256], 384);
     /* conv3 (Convolution): 4x4x24 to 4x4x24 */
-    digits_conv_s8_channel(&digits_conv3_shape, &net->arena.s8[0], digits_conv3_weight,
-            digits_conv3_bias, &digits_conv3_scaling, &net->arena.s8[384]);
-    DIGITS_TRACE(3, &net->arena.s8[384], 384);
+    digits_conv_s8_channel(&digits_conv3_shape, &net->arena.s8[256], digits_conv3_weight,
+            digits_conv3_bias, &digits_conv3_scaling, &net->arena.s8[640]);
+    DIGITS_TRACE(3, &net->arena.s8[640], 384);
     /* conv4 (Convolution): 4x4x24 and 4x4x24 to 4x4x24 */
-    digits_conv_s8_residual_by_channel_channel(&digits_conv4_shape, &net->arena.s8[384],
-            digits_conv4_weight, digits_conv4_bias, &net->arena.s8[0], digits_conv4_factor,
-            &digits_conv4_scaling, &net->arena.s8[0]);
-    DIGITS_TRACE(4, &net->arena.s8[0], 384);
+    digits_conv_s8_residual_by_channel_channel(&digits_conv4_shape, &net->arena.s8[640],
+            digits_conv4_weight, digits_conv4_bias, &net->arena.s8[256], digits_conv4_factor,
+            &digits_conv4_scaling, &net->arena.s8[256]);
+    DIGITS_TRACE(4, &net->arena.s8[256], 384);
     /* pool (AveragePool): 4x4x24 to 1x1x24 */
-    digits_avg_pool_s8(&digits_pool_shape, &net->arena.s8[0], 1028, &digits_pool_scaling,
+    digits_avg_pool_s8(&digits_pool_shape, &net->arena.s8[256], 1028, &digits_pool_scaling,
             &net->arena.s8[0]);
     DIGITS_TRACE(5, &net->arena.s8[0], 24);
     /* fc (FullyConnected): 1x1x24 to 10 */
