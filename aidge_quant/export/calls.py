@@ -32,7 +32,7 @@ from aidge_quant.integer.layers import (
     TransposedConvolution,
 )
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.memory.values import is_view
+from aidge_quant.memory.views import is_view
 
 
 def add_layers(program: Program, choices: Mapping[str, Choice]) -> None:

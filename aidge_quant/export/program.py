@@ -1,7 +1,7 @@
 """The parts of an exported program before they are printed: constants, records, kernels, steps."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -152,15 +152,21 @@ class Program:
 
     # What the plan says
 
-    def pointer(self, name: str) -> str:
-        """Return the C expression of the first element of a tensor."""
+    def pointer(self, name: str, element: int = 0) -> str:
+        """Return the C expression of the address of an element of a tensor, the first one."""
         place = self.plan.places[name]
-        if place.kind == "input":
-            return self.ends.inputs[place.index]
-        if place.kind == "output":
-            return self.ends.outputs[place.index]
         itemsize = self.network.tensor(name).dtype.numpy.itemsize
-        return f"&net->arena.s{8 * itemsize}[{place.offset // itemsize}]"
+        at = (place.offset // itemsize) + element
+        if place.kind == "arena":
+            return f"&net->arena.s{8 * itemsize}[{at}]"
+        ends = self.ends.inputs if place.kind == "input" else self.ends.outputs
+        return f"&{ends[place.index]}[{at}]" if at else ends[place.index]
+
+    def lies(self, name: str, whole: str, elements: int) -> bool:
+        """Whether a tensor lies in another one, so many elements from its start."""
+        inner, outer = self.plan.places[name], self.plan.places[whole]
+        itemsize = self.network.tensor(name).dtype.numpy.itemsize
+        return inner == replace(outer, offset=outer.offset + itemsize * elements)
 
     def scratch(self, layer: Layer) -> str:
         """Return the C expression of the working memory of a layer, as int16.

@@ -48,29 +48,38 @@ def add_slice(layer: Slice, program: Program) -> None:
         strides(y.shape),
         x_start=sum(a * b for a, b in zip(steps, layer.starts, strict=True)),
     )
-    _add_walk(program, layer, walk, x, "walk")
+    flat = merge(walk)
+    if flat.x_step != (1,) or not program.lies(y.name, x.name, walk.x_start):
+        _add_walk(program, layer, walk, x, "walk")
 
 
 def add_pad(layer: Pad, program: Program) -> None:
-    """Add the calls of a Pad: fill the whole output, then copy the input into it."""
+    """Add the calls of a Pad: fill the output, then copy the input into it if it is not there."""
     x, y = program.network.tensor(layer.inputs[0]), program.network.tensor(layer.output)
     steps = strides(y.shape)
     start = sum(a * b for a, b in zip(steps, layer.before, strict=True))
     walk = Walk(x.shape, strides(x.shape), steps, y_start=start)
     fields = {"x": type_of(x), "y": type_of(y)}
-    arguments = (y.size, layer.value, program.pointer(y.name))
-    program.call("fill", suffix_of(x), fields, arguments)
-    _add_walk(program, layer, walk, x, "walk")
+    whole = ((0, y.size),)
+    there = merge(walk).y_step == (1,) and program.lies(x.name, y.name, start)
+    for first, end in ((0, start), (start + x.size, y.size)) if there else whole:
+        if first < end:
+            arguments = (end - first, layer.value, program.pointer(y.name, first))
+            program.call("fill", suffix_of(x), fields, arguments)
+    if not there:
+        _add_walk(program, layer, walk, x, "walk")
 
 
 def add_concat(layer: Concat, program: Program) -> None:
-    """Add the calls of a Concat, one for each input."""
+    """Add the calls of a Concat, one for each input that is not written where it belongs."""
     steps = strides(program.network.tensor(layer.output).shape)
     start = 0
     for position, name in enumerate(layer.inputs):
         x = program.network.tensor(name)
-        walk = Walk(x.shape, strides(x.shape), steps, y_start=start * steps[layer.axis])
-        _add_walk(program, layer, walk, x, f"walk{position}")
+        at = start * steps[layer.axis]
+        walk = Walk(x.shape, strides(x.shape), steps, y_start=at)
+        if merge(walk).y_step != (1,) or not program.lies(name, layer.output, at):
+            _add_walk(program, layer, walk, x, f"walk{position}")
         start += x.shape[layer.axis]
 
 

@@ -1,10 +1,11 @@
-"""Values of a network: which tensors are one and the same bytes, when they live, what may overlap.
+"""Values of a network: which bytes are written when, read when, and by which layers.
 
-A value is written once. A Reshape only gives it another name, so it holds several tensors.
+A value is a tensor that is no part of another one, with all that are parts of it (see `views`).
+Layers may write it piece by piece, and read pieces of it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aidge_quant.integer.layers import (
     Add,
@@ -16,65 +17,83 @@ from aidge_quant.integer.layers import (
     MaxPool,
     Multiply,
     Rescale,
-    Reshape,
     Slice,
-    Transpose,
 )
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.memory.needs import Needs
+from aidge_quant.memory.views import Part, find_moves, locate, nbytes
+
+
+@dataclass(frozen=True)
+class Access:
+    """Bytes of a value that a layer reads or writes.
+
+    Attributes
+    ----------
+    position : int
+        Of the layer; -1 for the caller, who brings the inputs, and the number of layers for the
+        caller who takes the outputs.
+    start, end : int
+        Bytes from the start of the value.
+    distance : int or None
+        Of a read: how many bytes behind the bytes that the layer writes they must start, at
+        least, so that each is read before it is overwritten; None if they must stay.
+    same : bool
+        Of a read: they may also be overwritten by what starts where they start.
+    """
+
+    position: int
+    start: int
+    end: int
+    distance: int | None = None
+    same: bool = False
 
 
 @dataclass(frozen=True)
 class Value:
-    """The bytes that one layer writes, or that the caller brings.
+    """Bytes that layers write, or that the caller brings.
 
     Attributes
     ----------
     index : int
         Position in the list of `find_values`.
-    tensors : tuple of str
-        Names of the tensors that are these bytes, the one written first.
+    tensors : mapping of str to int
+        Names of the tensors in it, and where each begins, in bytes.
     size : int
         Bytes.
-    itemsize : int
-        Bytes of one element.
-    birth, death : int
-        Position of the layer that writes it (-1 for an input of the network) and of the last that
-        reads it (the number of layers for an output).
-    inputs, outputs : tuple of int
-        Positions among the network's inputs and outputs.
-    may_replace : mapping of int to int
-        Indices of the values that it may overlap although the same layer reads them: they die
-        there, and no element is written before it was read, as long as they start at least so
-        many bytes behind this value.
-    may_coincide : tuple of int
-        Likewise, as long as this value starts where they start.
+    writes, reads : tuple of Access, in order of execution
+    inputs : tuple of int
+        Positions among the network's inputs that it is.
+    outputs : tuple of int
+        Positions among the network's outputs that it is, whole.
     scratch_of : str
         Name of the layer that these bytes are working memory of; they hold no tensor.
     """
 
     index: int
-    tensors: tuple[str, ...]
+    tensors: Mapping[str, int]
     size: int
-    itemsize: int
-    birth: int
-    death: int
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    may_replace: Mapping[int, int]
-    may_coincide: tuple[int, ...] = ()
+    writes: tuple[Access, ...]
+    reads: tuple[Access, ...]
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
     scratch_of: str = ""
 
+    @property
+    def birth(self) -> int:
+        """Position of the layer that writes it first, -1 for an input."""
+        return self.writes[0].position
 
-def is_view(layer: Layer, network: IntegerNetwork) -> bool:
-    """Whether the layer's output is its input, byte for byte: nothing to compute."""
-    if isinstance(layer, Reshape):
-        return True
-    if isinstance(layer, Transpose):
-        shape = network.tensor(layer.inputs[0]).shape
-        moved = [axis for axis in layer.permutation if shape[axis] != 1]
-        return moved == sorted(moved)
-    return False
+    @property
+    def death(self) -> int:
+        """Position of the layer that reads or writes it last."""
+        return max(access.position for access in (*self.writes, *self.reads))
+
+
+@dataclass
+class _Draft:
+    writes: list[Access] = field(default_factory=list)
+    reads: list[Access] = field(default_factory=list)
 
 
 def replaceable_inputs(layer: Layer, network: IntegerNetwork) -> tuple[str, ...]:
@@ -99,76 +118,65 @@ def replaceable_inputs(layer: Layer, network: IntegerNetwork) -> tuple[str, ...]
 
 
 def find_values(
-    network: IntegerNetwork, needs: Mapping[str, Needs] | None = None
+    network: IntegerNetwork, parts: Mapping[str, Part], needs: Mapping[str, Needs] | None = None
 ) -> tuple[Value, ...]:
-    """Return the values of ``network`` in the order they are written, inputs first.
+    """Return the values of ``network`` in the order they are first written, inputs first.
 
     Parameters
     ----------
+    parts : mapping of tensor name to Part
+        Tensors that lie in others, from `find_parts`.
     needs : mapping of layer name to Needs, optional
         Of the layers whose kernels ask for something else than the portable ones. Their working
         memories come last.
     """
     needs = needs or {}
     end = len(network.layers)
-    owner: dict[str, int] = {}
-    groups: list[list[str]] = []
-    births: list[int] = []
-    deaths: list[int] = []
-    overlaps: list[tuple[dict[int, int], list[int]]] = []
+    drafts: dict[str, _Draft] = {}
 
-    def begin(name: str, birth: int, replaced: dict[int, int], coinciding: list[int]) -> None:
-        owner[name] = len(groups)
-        groups.append([name])
-        births.append(birth)
-        deaths.append(birth)
-        overlaps.append((replaced, coinciding))
+    def place(name: str) -> tuple[str, int, int]:
+        """Return the value that a tensor is in, and its first and last bytes there."""
+        found = locate(name, parts)
+        return found.whole, found.offset, found.offset + nbytes(name, network)
 
     for name in network.inputs:
-        if name not in owner:
-            begin(name, -1, {}, [])
+        drafts.setdefault(name, _Draft([Access(-1, 0, nbytes(name, network))]))
     for position, layer in enumerate(network.layers):
-        for name in layer.inputs:
-            deaths[owner[name]] = position
-        if is_view(layer, network):
-            owner[layer.output] = owner[layer.inputs[0]]
-            groups[owner[layer.output]].append(layer.output)
-        else:
-            front = dict.fromkeys(replaceable_inputs(layer, network), 0)
-            asked = needs.get(layer.name, Needs(behind=front))
-            # One value may be read twice under two names, as input and as residual.
-            kept = {owner[n] for n in layer.inputs if n not in (*asked.behind, *asked.same)}
-            coinciding = [owner[n] for n in asked.same if owner[n] not in kept]
-            kept.update(coinciding)
-            replaced = {owner[n]: d for n, d in asked.behind.items() if owner[n] not in kept}
-            begin(layer.output, position, replaced, coinciding)
+        moves = find_moves(layer, network, parts)
+        front = dict.fromkeys(replaceable_inputs(layer, network), 0)
+        asked = needs.get(layer.name, Needs(behind=front))
+        for name in moves.reads:
+            whole, first, last = place(name)
+            read = Access(position, first, last, asked.behind.get(name), name in asked.same)
+            drafts[whole].reads.append(read)
+        whole, first, _ = place(layer.output)
+        for start, stop in moves.writes:
+            write = Access(position, first + start, first + stop)
+            drafts.setdefault(whole, _Draft()).writes.append(write)
     for name in network.outputs:
-        deaths[owner[name]] = end
+        whole, first, last = place(name)
+        drafts[whole].reads.append(Access(end, first, last))
 
+    tensors: dict[str, dict[str, int]] = {whole: {whole: 0} for whole in drafts}
+    for name in (tensor.name for tensor in network.tensors):
+        found = locate(name, parts)
+        tensors[found.whole][name] = found.offset
     values = []
-    for index, names in enumerate(groups):
-        first = network.tensor(names[0])
-        itemsize = first.dtype.numpy.itemsize
-        replaced, coinciding = overlaps[index]
-        dying = {found for found in (*replaced, *coinciding) if deaths[found] == births[index]}
+    for index, (whole, draft) in enumerate(drafts.items()):
+        size = nbytes(whole, network)
+        outputs = (i for i, n in enumerate(network.outputs) if place(n) == (whole, 0, size))
+        inputs = tuple(i for i, n in enumerate(network.inputs) if n == whole)
         values.append(
             Value(
-                index=index,
-                tensors=tuple(names),
-                size=first.size * itemsize,
-                itemsize=itemsize,
-                birth=births[index],
-                death=deaths[index],
-                inputs=tuple(i for i, n in enumerate(network.inputs) if owner[n] == index),
-                outputs=tuple(i for i, n in enumerate(network.outputs) if owner[n] == index),
-                may_replace={found: d for found, d in replaced.items() if found in dying},
-                may_coincide=tuple(found for found in coinciding if found in dying),
+                *(index, tensors[whole], size, tuple(draft.writes), tuple(draft.reads)),
+                *(inputs, tuple(outputs)),
             )
         )
     for position, layer in enumerate(network.layers):
-        if layer.name in needs and needs[layer.name].scratch > 0:
-            size = needs[layer.name].scratch
+        size = needs[layer.name].scratch if layer.name in needs else 0
+        if size > 0:
+            whole_time = (Access(position, 0, size),)
             values.append(
-                Value(len(values), (), size, 4, position, position, (), (), {}, (), layer.name)
+                Value(len(values), {}, size, whole_time, whole_time, scratch_of=layer.name)
             )
     return tuple(values)
