@@ -1,6 +1,7 @@
 """Exports of many networks at once, so that one compilation serves all of them."""
 
 from pathlib import Path
+from typing import Any
 
 from c_builds import Build
 from hypothesis import HealthCheck, Phase, given, settings
@@ -35,13 +36,16 @@ def random_networks(count: int, max_layers: int = 6) -> list[IntegerNetwork]:
 
 
 def export_all(
-    folder: Path, networks: dict[str, IntegerNetwork], batch: int = 3, target: str = "generic"
+    folder: Path, networks: dict[str, IntegerNetwork], batch: int = 3, **options: Any
 ) -> list[Job]:
-    """Export every network under its name and return it with inputs for it."""
+    """Export every network under its name and return it with inputs for it.
+
+    ``options`` are those of ``export_c``.
+    """
     jobs = []
     for name, network in networks.items():
         q = inputs_for(network, batch)
-        export_c(network, folder / name, name=name, test_inputs=q, target=target)
+        export_c(network, folder / name, name=name, test_inputs=q, **options)
         jobs.append((folder / name, network, q))
     return jobs
 

@@ -58,7 +58,7 @@ def test_every_core_and_network_has_committed_figures(benchmark):
 def test_a_wrong_output_stops_the_measurement(benchmark, tmp_path):
     build_named("qemu-cortex-m4")
     rig = benchmark("rig")
-    aq.export_c(small_network("conv"), tmp_path / "conv", name="conv")
+    aq.export_c(small_network("conv"), tmp_path / "conv", name="conv", input_in_arena=True)
     assert rig.measure("m4", tmp_path / "conv", "conv").instructions > 1000
     golden = tmp_path / "conv" / "test" / "conv_golden.h"
     text = golden.read_text(encoding="utf-8")

@@ -36,7 +36,7 @@ from aidge_quant.memory.views import is_view
 
 
 def add_layers(program: Program, choices: Mapping[str, Choice]) -> None:
-    """Add all layers of the network, and the copies in the end, to ``program``.
+    """Add the inputs, all layers of the network, and the copies in the end, to ``program``.
 
     Parameters
     ----------
@@ -49,6 +49,9 @@ def add_layers(program: Program, choices: Mapping[str, Choice]) -> None:
         Naming every layer that has no C, with the reason.
     """
     reasons = []
+    for index, name in enumerate(program.network.inputs):
+        if program.plan.places[name].kind == "arena":
+            program.arrive(index)
     for layer in program.network.layers:
         program.begin(layer)
         try:

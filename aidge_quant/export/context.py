@@ -104,6 +104,7 @@ class Export:
     ----------
     program : Program
     plan : Plan
+    target : str
     context : dict
         The names that the templates see.
     summary : dict
@@ -112,6 +113,7 @@ class Export:
 
     program: Program
     plan: Plan
+    target: str
     context: dict[str, Any]
     summary: dict[str, Any]
 
@@ -122,7 +124,9 @@ def describe_ends(network: IntegerNetwork, name: str) -> tuple[list[End], list[E
     return inputs, _ends(network, network.outputs, network.output_names, name, "output")
 
 
-def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> Export:
+def build_export(
+    network: IntegerNetwork, name: str, target: str = GENERIC, *, input_in_arena: bool = False
+) -> Export:
     """Return what is printed about ``network`` under the C prefix ``name`` for a target.
 
     Raises
@@ -131,7 +135,11 @@ def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> E
         If there is no such target, or naming every layer that cannot be written as C.
     """
     choices = choose_kernels(network, target)
-    plan = plan_memory(network, {layer: choice.needs for layer, choice in choices.items()})
+    plan = plan_memory(
+        network,
+        {layer: choice.needs for layer, choice in choices.items()},
+        input_in_arena=input_in_arena,
+    )
     inputs, outputs = describe_ends(network, name)
     ends = Ends(tuple(e.parameter for e in inputs), tuple(e.parameter for e in outputs))
     program = Program(network, plan, name, ends)
@@ -166,6 +174,9 @@ def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> E
             plan.places[t.name].kind == "arena" and t.dtype.numpy.itemsize == 2
             for t in network.tensors
         ),
+        "arrivals": [
+            {"end": inputs[a.index], "place": a.place, "call": a.call} for a in program.arrivals
+        ],
         "net_unused": not choices and all(place.kind != "arena" for place in plan.places.values()),
         "records": program.all_records(),
         "constants": program.constants,
@@ -208,7 +219,7 @@ def build_export(network: IntegerNetwork, name: str, target: str = GENERIC) -> E
         "inputs": [_end_summary(end) for end in inputs],
         "outputs": [_end_summary(end) for end in outputs],
     }
-    return Export(program, plan, context, summary)
+    return Export(program, plan, target, context, summary)
 
 
 def golden_context(

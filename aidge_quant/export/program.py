@@ -105,6 +105,25 @@ class Call:
         return ctext.c_call(self.function, self.arguments)
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """An input that has a place in the arena.
+
+    Attributes
+    ----------
+    index : int
+        Position among the inputs of the network.
+    place : str
+        Expression of its address.
+    call : str
+        The statement that copies it there.
+    """
+
+    index: int
+    place: str
+    call: str
+
+
 @dataclass
 class Step:
     """What the C does for one layer: no call for a view, several for a Concat.
@@ -144,6 +163,7 @@ class Program:
         self.records: list[Record] = []
         self.walks: list[tuple[str, Walk]] = []
         self.kernels: dict[str, Kernel] = {}
+        self.arrivals: list[Arrival] = []
         self.steps: list[Step] = []
         idents = ctext.unique_identifiers(layer.name for layer in network.layers)
         self._idents = {
@@ -246,6 +266,15 @@ class Program:
             records.append(Record(f"{self.name}_walk_t", name, lists + starts))
         return records
 
+    def arrive(self, index: int) -> None:
+        """Add what brings an input of the network to its place in the arena."""
+        tensor = self.network.tensor(self.network.inputs[index])
+        fields = {"x": type_of(tensor), "y": type_of(tensor)}
+        place = self.pointer(tensor.name)
+        arguments = (str(tensor.size), self.ends.inputs[index], place)
+        function = self.kernel("move", suffix_of(tensor), fields)
+        self.arrivals.append(Arrival(index, place, f"{function}({', '.join(arguments)});"))
+
     def call(
         self,
         template: str,
@@ -253,7 +282,13 @@ class Program:
         fields: Mapping[str, object],
         arguments: Iterable[str | int],
     ) -> None:
-        """Add a call of the kernel ``template`` in the form ``suffix``, and the kernel if new.
+        """Add a call of the kernel ``template`` in the form ``suffix``, and the kernel if new."""
+        function = self.kernel(template, suffix, fields)
+        words = tuple(a if isinstance(a, str) else ctext.c_literal(a) for a in arguments)
+        self.steps[-1].calls.append(Call(function, words))
+
+    def kernel(self, template: str, suffix: str, fields: Mapping[str, object]) -> str:
+        """Add the kernel ``template`` in the form ``suffix`` if it is new; return its C name.
 
         Flags of the kernel are united over its calls: code that one layer needs is printed for all.
         """
@@ -264,8 +299,7 @@ class Program:
             for key, value in fields.items()
         }
         self.kernels[function] = Kernel(template, function, merged)
-        words = tuple(a if isinstance(a, str) else ctext.c_literal(a) for a in arguments)
-        self.steps[-1].calls.append(Call(function, words))
+        return function
 
 
 @dataclass(frozen=True)

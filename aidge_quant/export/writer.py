@@ -15,7 +15,7 @@ import numpy as np
 from aidge_quant._version import __version__
 from aidge_quant.errors import FileError
 from aidge_quant.export import ctext
-from aidge_quant.export.context import build_export, golden_context
+from aidge_quant.export.context import Export, build_export, golden_context
 from aidge_quant.export.render import environment, render
 from aidge_quant.export.target import GENERIC
 from aidge_quant.integer.network import Arrays, IntegerNetwork
@@ -50,6 +50,7 @@ def export_c(
     overwrite: bool = False,
     options: Mapping[str, str] | None = None,
     target: str = GENERIC,
+    input_in_arena: bool = False,
 ) -> Path:
     """Write ``network`` as a folder of standalone C99 and return the folder.
 
@@ -73,6 +74,10 @@ def export_c(
     target : {"generic", "cortex-m0", "cortex-m4", "cortex-m55", "rv32"}
         What the C is fast on: it chooses the kernels and the order of the weights. The C of every
         target computes the same on every machine. "generic" is plain C throughout.
+    input_in_arena : bool
+        Give the inputs a place in the working memory, which is used again when they have been
+        read: ``kws_input(&net)`` is where to write them. Without, they stay where the caller has
+        them.
 
     Returns
     -------
@@ -88,7 +93,8 @@ def export_c(
         If ``test_inputs`` do not fit the network.
     """
     folder = check_export(path, name=name, overwrite=overwrite)
-    files = render_export(network, name, test_inputs, options, target)
+    export = build_export(network, name, target, input_in_arena=input_in_arena)
+    files = _render(export, network, name, test_inputs, options)
     try:
         _replace(folder, files)
     except OSError as error:
@@ -144,15 +150,14 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return metadata
 
 
-def render_export(
+def _render(
+    export: Export,
     network: IntegerNetwork,
     name: str,
-    test_inputs: Arrays | None = None,
-    options: Mapping[str, str] | None = None,
-    target: str = GENERIC,
+    test_inputs: Arrays | None,
+    options: Mapping[str, str] | None,
 ) -> dict[str, str]:
-    """Return the texts of an export by path, metadata.json last; the arguments of `export_c`."""
-    export = build_export(network, name, target)
+    """Return the texts of an export by path, metadata.json last."""
     q = example_inputs(network) if test_inputs is None else test_inputs
     expected = network.run(q)
     inputs = q if isinstance(q, Mapping) else {network.input_names[0]: q}
@@ -160,8 +165,8 @@ def render_export(
     context = export.context | golden_context(network, name, inputs, outputs)
     env = environment()
     files = {
-        target.replace("NAME", name): render(env, template, context)
-        for template, target in _FILES.items()
+        path.replace("NAME", name): render(env, template, context)
+        for template, path in _FILES.items()
     }
     metadata = {
         "kind": KIND,
@@ -171,7 +176,7 @@ def render_export(
         "contract": network.contract,
         "digest": network.digest,
         "provenance": dict(sorted(network.metadata.items())),
-        "target": target,
+        "target": export.target,
         "options": dict(sorted((options or {}).items())),
         **export.summary,
         "files": {path: _sha256(text) for path, text in sorted(files.items())},

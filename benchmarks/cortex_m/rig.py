@@ -75,7 +75,7 @@ def measure(core_name, export, name):
     ----------
     core_name : str
         A key of `CORES`.
-    export : path of a folder written by ``export_c``, with golden cases
+    export : path of a folder written by ``export_c``, with golden cases and its input in the arena
     name : str
         Its C prefix.
 
@@ -177,6 +177,7 @@ def _subject(export: Path, name: str) -> str:
             f"#define NET_CASES {upper}_GOLDEN_CASES",
             f"#define net_init {name}_init",
             f"#define net_run {name}_run",
+            f"#define net_input {name}_input",
             f"#define net_golden_input {name}_golden_input",
             f"#define net_golden_output {name}_golden_output",
             "",

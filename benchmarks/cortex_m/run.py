@@ -64,7 +64,8 @@ def measured(options, folder):
             networks[model, mode] = quantized(model, mode)
         network, inputs = networks[model, mode]
         export = folder / f"{model}-{mode}-{target}"
-        aq.export_c(network, export, name=model, test_inputs=inputs, overwrite=True, target=target)
+        choices = {"target": target, "input_in_arena": True}
+        aq.export_c(network, export, name=model, test_inputs=inputs, overwrite=True, **choices)
         macs = sum(layer_macs(network, layer) for layer in network.layers)
         for core in cores:
             figures = measure(core, export, model)

@@ -24,6 +24,13 @@ def random_jobs(tmp_path_factory) -> list[Job]:
 
 
 @pytest.fixture(scope="module")
+def arena_jobs(tmp_path_factory) -> list[Job]:
+    networks = {f"small_{name}": small_network(name) for name in SMALL_NETWORKS}
+    networks |= {f"n{i}": network for i, network in enumerate(random_networks(40))}
+    return export_all(tmp_path_factory.mktemp("arena"), networks, input_in_arena=True)
+
+
+@pytest.fixture(scope="module")
 def many_jobs(tmp_path_factory) -> list[Job]:
     networks = {f"n{i}": network for i, network in enumerate(random_networks(300, 10))}
     return export_all(tmp_path_factory.mktemp("many"), networks, batch=5)
@@ -48,6 +55,11 @@ def test_every_layer_in_c_equals_the_golden_model_with_more_compilers(small_jobs
 @pytest.mark.parametrize("name", ["gcc-sanitized"])
 def test_random_networks_in_c_equal_the_golden_model(random_jobs, name):
     assert differing(random_jobs, build_named(name)) == {}
+
+
+@pytest.mark.parametrize("name", ["gcc-sanitized"])
+def test_networks_with_their_inputs_in_the_arena_equal_the_golden_model(arena_jobs, name):
+    assert differing(arena_jobs, build_named(name)) == {}
 
 
 @pytest.mark.slow

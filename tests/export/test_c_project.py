@@ -181,3 +181,57 @@ def test_cppcheck_finds_nothing(tmp_path):
             folder / "src/kws.c", cwd=tmp_path,
         )  # fmt: skip
         assert result.returncode == 0, f"{name}: {result.stderr}"
+
+
+PROFILE = """
+#include <stdint.h>
+extern int32_t order[64];
+extern int32_t calls;
+#define KWS_PROFILE(position) (order[calls++] = (position))
+"""
+
+MAIN = """
+#include <string.h>
+#include "kws.h"
+#include "kws_golden.h"
+#include "profile.h"
+
+int32_t order[64];
+int32_t calls;
+
+int main(void)
+{
+    static kws_t net;
+    static int8_t output[KWS_OUTPUT_SIZE];
+
+    kws_init(&net);
+    memcpy(kws_input(&net), kws_golden_input, KWS_INPUT_SIZE);
+    kws_run(&net, kws_input(&net), output);
+    for (int32_t i = 0; i < calls; i++) {
+        if (order[i] != i) {
+            return 1;
+        }
+    }
+    if (calls != (KWS_LAYERS + 1)) {
+        return 2;
+    }
+    return (memcmp(output, kws_golden_output, KWS_OUTPUT_SIZE) == 0) ? 0 : 3;
+}
+"""
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_an_input_in_the_arena_and_the_hook_for_profiling_work_as_documented(tmp_path, flip):
+    b = Builder(0)
+    x = b.add(il.Clamp, [b.input((4, 4, 8))], (4, 4, 8), lower=-90, upper=90)
+    network = b.network(b.add(il.Clamp, [x], (4, 4, 8), lower=-50, upper=50))
+    folder = export_c(network, tmp_path / "kws", name="kws", input_in_arena=True)
+    (tmp_path / "profile.h").write_text(PROFILE)
+    text = MAIN.replace("kws_golden_input,", "kws_golden_input + 1,") if flip else MAIN
+    (tmp_path / "main.c").write_text(text)
+    flags = (*build_named("gcc-O2").flags, "-std=c99", "-I.", "-Ikws/include", "-Ikws/test")
+    sources = ("main.c", "kws/src/kws.c")
+    result = call("gcc", *flags, "-include", "profile.h", *sources, "-o", "t", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert call("./t", cwd=tmp_path).returncode == (3 if flip else 0)
+    assert call("make", "test", cwd=folder).returncode == 0

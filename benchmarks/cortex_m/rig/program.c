@@ -9,7 +9,6 @@
 #include "subject.h"
 
 static net_t net;
-static net_input_t input[NET_INPUT_SIZE];
 static net_output_t output[NET_OUTPUT_SIZE];
 
 int32_t bench_cases(void)
@@ -20,6 +19,8 @@ int32_t bench_cases(void)
 
 void bench_prepare(int32_t position)
 {
+    net_input_t *const input = net_input(&net);
+
     for (int32_t i = 0; i < NET_INPUT_SIZE; i++) {
         input[i] = net_golden_input[(position * NET_INPUT_SIZE) + i];
     }
@@ -27,7 +28,7 @@ void bench_prepare(int32_t position)
 
 void bench_infer(void)
 {
-    net_run(&net, input, output);
+    net_run(&net, net_input(&net), output);
 }
 
 int32_t bench_wrong(int32_t position)
