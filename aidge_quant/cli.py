@@ -67,6 +67,16 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="what the C is fast on; it computes the same everywhere",
     )
     parser.add_argument(
+        "--input-in-arena",
+        action="store_true",
+        help="give the input a place in the working memory, free again when it has been read",
+    )
+    parser.add_argument(
+        "--ram",
+        action="store_true",
+        help="take the least working memory: --input-in-arena, and the first layers in stripes",
+    )
+    parser.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -137,7 +147,7 @@ def _add_tuned(group: "argparse._ArgumentGroup") -> None:
         "--ram-budget",
         type=_positive,
         metavar="BYTES",
-        help="widen values to 16 bits as far as the arena fits",
+        help="widen values to 16 bits as far as the arena fits; with --ram only a limit",
     )
     group.add_argument("--seed", type=_natural, help="of the choice of samples (default: 0)")
 

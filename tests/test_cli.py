@@ -33,6 +33,25 @@ def test_a_target_chooses_the_kernels_and_is_verified(data, tmp_path, capsys):
     assert "digits_dsp_conv_s8" in kernels
 
 
+def test_ram_takes_less_memory_and_is_verified(data, tmp_path, capsys):
+    sizes = []
+    for name, options in (("out", ()), ("less", ("--ram",))):
+        assert export(data, tmp_path / name, *options, "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["verification"] == {"identical": 20, "total": 20}
+        sizes.append(found["sizes"]["ram"])
+    assert sizes[1] < sizes[0]
+    header = (tmp_path / "less" / "include" / "digits.h").read_text(encoding="utf-8")
+    assert "int8_t *digits_input(digits_t *net);" in header
+
+
+def test_an_export_over_its_budget_is_refused(data, tmp_path, capsys):
+    assert export(data, tmp_path / "out", "--ram", "--ram-budget", "100") == 2
+    said = capsys.readouterr().err
+    assert "expected at most 100; most is in use at" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_labels_are_those_of_the_samples(data, tmp_path, capsys):
     with np.load(data) as arrays:
         graph = aq.load_onnx(MODEL)

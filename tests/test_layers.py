@@ -18,8 +18,8 @@ ROWS = (
     ("ptq", "lsq", "sat", "onnx_io"),
     ("integer",),
     ("memory",),
-    ("tuning",),
     ("export", "report"),
+    ("tuning",),
     ("commands",),
     ("cli",),
 )

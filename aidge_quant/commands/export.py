@@ -1,9 +1,11 @@
 """``aidge-quant export``: the whole way from an ONNX file to a verified C folder."""
 
+import dataclasses
 import json
 import tempfile
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -17,7 +19,7 @@ from aidge_quant.commands.quantize import (
     story,
     story_lines,
 )
-from aidge_quant.commands.settings import chosen_settings
+from aidge_quant.commands.settings import TunedSettings, chosen_settings
 from aidge_quant.executor import run
 from aidge_quant.export import Verification, check_export, export_c, read_metadata, run_c
 from aidge_quant.export.build import find_compiler
@@ -33,6 +35,9 @@ SELF_TEST_SAMPLES = 8
 def export_command(arguments: Namespace, console: Console) -> int:
     """Carry out ``aidge-quant export`` and return the exit status: 0, or 1 if C differs."""
     settings = chosen_settings(arguments)
+    if arguments.ram and isinstance(settings, TunedSettings):
+        # The least memory is wanted: nothing is widened into the budget, which remains a limit.
+        settings = dataclasses.replace(settings, ram_budget=None)
     check_export(arguments.output, name=arguments.name, overwrite=arguments.overwrite)
     if arguments.verify:
         find_compiler(None)  # before the work: without one, --no-verify is the way
@@ -65,10 +70,17 @@ def export_command(arguments: Namespace, console: Console) -> int:
         out = network.run(q)
         figures = _figures(quantized.graph, test, network, out)
         cases = q[:SELF_TEST_SAMPLES]
+        choices = {
+            "target": arguments.target,
+            "input_in_arena": arguments.input_in_arena or arguments.ram,
+            "stripes": arguments.ram,
+            "flash_budget": arguments.flash_budget,
+            "ram_budget": arguments.ram_budget,
+        }
         check = None
         if arguments.verify:
             steps.begin(f"compiling the C, {len(q)} samples through it")
-            check = _verified(network, arguments.name, cases, q, out)
+            check = _verified(network, arguments.name, cases, q, out, choices)
         steps.begin("writing the C")
         folder = export_c(
             network,
@@ -76,7 +88,7 @@ def export_command(arguments: Namespace, console: Console) -> int:
             name=arguments.name,
             test_inputs=cases,
             overwrite=arguments.overwrite,
-            target=arguments.target,
+            **choices,
         )
     if arguments.json:
         _print_json(console, folder, figures, check, quantized)
@@ -89,11 +101,16 @@ def export_command(arguments: Namespace, console: Console) -> int:
 
 
 def _verified(
-    network: IntegerNetwork, name: str, cases: np.ndarray, q: np.ndarray, out: Arrays
+    network: IntegerNetwork,
+    name: str,
+    cases: np.ndarray,
+    q: np.ndarray,
+    out: Arrays,
+    choices: dict[str, Any],
 ) -> Verification:
     """Compare a trial export with Python, so that a failure leaves nothing where users look."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = export_c(network, Path(scratch) / name, name=name, test_inputs=cases)
+        folder = export_c(network, Path(scratch) / name, name=name, test_inputs=cases, **choices)
         return compare(network, out, run_c(folder, network, q))
 
 

@@ -12,11 +12,13 @@ from aidge_quant.export import ctext
 from aidge_quant.export.calls import add_layers
 from aidge_quant.export.dsp.windows import UNROLL, dots
 from aidge_quant.export.program import Ends, Program, shape_text, type_of
-from aidge_quant.export.target import GENERIC, choose_kernels
+from aidge_quant.export.striping import with_stripes
+from aidge_quant.export.target import GENERIC, check_target, plan_for
 from aidge_quant.integer.counts import layer_macs
 from aidge_quant.integer.network import CONTRACT_VERSION, IntegerNetwork
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.memory.plan import Plan, plan_memory
+from aidge_quant.memory.plan import Plan
+from aidge_quant.memory.views import nbytes
 
 #: Kernel templates in the order of printing.
 KERNELS = (
@@ -102,6 +104,8 @@ class Export:
 
     Attributes
     ----------
+    network : IntegerNetwork
+        As it was given; that of the program may compute some layers in stripes.
     program : Program
     plan : Plan
     target : str
@@ -111,6 +115,7 @@ class Export:
         Sizes, ends and layers for metadata.json.
     """
 
+    network: IntegerNetwork
     program: Program
     plan: Plan
     target: str
@@ -125,7 +130,13 @@ def describe_ends(network: IntegerNetwork, name: str) -> tuple[list[End], list[E
 
 
 def build_export(
-    network: IntegerNetwork, name: str, target: str = GENERIC, *, input_in_arena: bool = False
+    network: IntegerNetwork,
+    name: str,
+    target: str = GENERIC,
+    *,
+    input_in_arena: bool = False,
+    stripes: bool = False,
+    ram_budget: int | None = None,
 ) -> Export:
     """Return what is printed about ``network`` under the C prefix ``name`` for a target.
 
@@ -134,12 +145,11 @@ def build_export(
     ExportError
         If there is no such target, or naming every layer that cannot be written as C.
     """
-    choices = choose_kernels(network, target)
-    plan = plan_memory(
-        network,
-        {layer: choice.needs for layer, choice in choices.items()},
-        input_in_arena=input_in_arena,
-    )
+    check_target(target)
+    given = network
+    if stripes:
+        network = with_stripes(network, target, input_in_arena=input_in_arena, budget=ram_budget)
+    choices, plan = plan_for(network, target, input_in_arena=input_in_arena)
     inputs, outputs = describe_ends(network, name)
     ends = Ends(tuple(e.parameter for e in inputs), tuple(e.parameter for e in outputs))
     program = Program(network, plan, name, ends)
@@ -164,7 +174,7 @@ def build_export(
         "title": ctext.comment(network.name, 48),
         "version": __version__,
         "contract": CONTRACT_VERSION,
-        "digest": network.digest,
+        "digest": given.digest,
         "inputs": inputs,
         "outputs": outputs,
         "parameters": [*inputs, *outputs],
@@ -214,12 +224,23 @@ def build_export(
         "uses": _uses(program, templates, bool(scaled)),
     }
     summary = {
-        "sizes": {"parameters": flash, "arena": plan.arena_size, "macs": context["macs"]},
+        "sizes": {
+            "parameters": flash,
+            "arena": plan.arena_size,
+            "ram": plan.arena_size + _kept_bytes(network, input_in_arena),
+            "macs": context["macs"],
+        },
         "layers": table,
         "inputs": [_end_summary(end) for end in inputs],
         "outputs": [_end_summary(end) for end in outputs],
     }
-    return Export(program, plan, target, context, summary)
+    return Export(given, program, plan, target, context, summary)
+
+
+def _kept_bytes(network: IntegerNetwork, input_in_arena: bool) -> int:
+    """Return the bytes of the inputs and outputs that the caller keeps outside the arena."""
+    names = network.outputs + (() if input_in_arena else network.inputs)
+    return sum(nbytes(name, network) for name in names)
 
 
 def golden_context(

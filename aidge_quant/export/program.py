@@ -160,6 +160,7 @@ class Program:
         self.name = name
         self.ends = ends
         self.constants: list[Constant] = []
+        self._equal: dict[tuple[str, str, bytes], str] = {}
         self.records: list[Record] = []
         self.walks: list[tuple[str, Walk]] = []
         self.kernels: dict[str, Kernel] = {}
@@ -221,26 +222,38 @@ class Program:
         self.steps.append(Step(text, "", self.ends.outputs[output], nbytes))
 
     def constant(self, layer: Layer, suffix: str, type_: str, values: np.ndarray, text: str) -> str:
-        """Add a const array and return its C name."""
+        """Add a const array and return its C name, that of an equal one if there is one."""
+        flat = np.ravel(values)
+        key = (type_, flat.dtype.str, flat.tobytes())
+        if key in self._equal:
+            return self._equal[key]
         name = f"{self.name}_{self._idents[layer.name]}_{suffix}"
         named, comment = ctext.comment(layer.name, 90), ctext.comment(text, 90)
-        constant = Constant(name, type_, np.ravel(values), named, comment)
+        constant = Constant(name, type_, flat, named, comment)
         self.constants.append(constant)
+        self._equal[key] = name
         self.steps[-1].flash += constant.nbytes
         return name
 
     def record(self, layer: Layer, suffix: str, type_: str, fields: Mapping[str, int | str]) -> str:
-        """Add a const struct and return the expression of its address."""
+        """Add a const struct and return the address of it, or of an equal one if there is one."""
         name = f"{self.name}_{self._idents[layer.name]}_{suffix}"
         values = (
             (key, value if isinstance(value, str) else ctext.c_literal(value))
             for key, value in fields.items()
         )
-        self.records.append(Record(f"{self.name}_{type_}_t", name, tuple(values)))
+        record = Record(f"{self.name}_{type_}_t", name, tuple(values))
+        for known in self.records:
+            if (known.type, known.fields) == (record.type, record.fields):
+                return f"&{known.name}"
+        self.records.append(record)
         return f"&{name}"
 
     def walk(self, layer: Layer, suffix: str, walk: Walk) -> str:
-        """Add a walk and return the expression of its address."""
+        """Add a walk and return the address of it, or of an equal one if there is one."""
+        for known, other in self.walks:
+            if other == walk:
+                return f"&{known}"
         name = f"{self.name}_{self._idents[layer.name]}_{suffix}"
         self.walks.append((name, walk))
         return f"&{name}"

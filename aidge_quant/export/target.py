@@ -13,6 +13,7 @@ from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.memory.needs import Needs
+from aidge_quant.memory.plan import Plan, plan_memory
 
 GENERIC = "generic"
 
@@ -65,3 +66,12 @@ def choose_kernels(network: IntegerNetwork, target: str) -> Mapping[str, Choice]
         if rule is not None and rule.fits(layer, network):
             choices[layer.name] = Choice(rule.add, rule.needs(layer, network))
     return choices
+
+
+def plan_for(
+    network: IntegerNetwork, target: str, *, input_in_arena: bool, quick: bool = False
+) -> tuple[Mapping[str, Choice], Plan]:
+    """Return the kernels and the memory plan (`plan_memory`) of ``network`` for a target."""
+    choices = choose_kernels(network, target)
+    needs = {layer: choice.needs for layer, choice in choices.items()}
+    return choices, plan_memory(network, needs, input_in_arena=input_in_arena, quick=quick)

@@ -15,6 +15,7 @@ import numpy as np
 from aidge_quant._version import __version__
 from aidge_quant.errors import FileError
 from aidge_quant.export import ctext
+from aidge_quant.export.budgets import check_budgets
 from aidge_quant.export.context import Export, build_export, golden_context
 from aidge_quant.export.render import environment, render
 from aidge_quant.export.target import GENERIC
@@ -51,6 +52,9 @@ def export_c(
     options: Mapping[str, str] | None = None,
     target: str = GENERIC,
     input_in_arena: bool = False,
+    stripes: bool = False,
+    ram_budget: int | None = None,
+    flash_budget: int | None = None,
 ) -> Path:
     """Write ``network`` as a folder of standalone C99 and return the folder.
 
@@ -78,6 +82,13 @@ def export_c(
         Give the inputs a place in the working memory, which is used again when they have been
         read: ``kws_input(&net)`` is where to write them. Without, they stay where the caller has
         them.
+    stripes : bool
+        Compute the first layers in horizontal stripes if that needs less working memory, so that
+        the largest tensors never exist whole. Rows that two stripes need are computed twice.
+    ram_budget, flash_budget : int or None
+        Bytes that the working memory ``kws_t`` and the parameters may take; the inputs and outputs
+        that the caller keeps, code and stack are not in them. An export that does not fit fails
+        and says what would help.
 
     Returns
     -------
@@ -86,14 +97,17 @@ def export_c(
     Raises
     ------
     ExportError
-        If the name or the target cannot be used, or layers have no C: all of them are listed.
+        If the name or the target cannot be used, layers have no C (all of them are listed), or a
+        budget is exceeded.
     FileError
         If the folder is in the way or cannot be written.
     ShapeError, DtypeError, DataError
         If ``test_inputs`` do not fit the network.
     """
     folder = check_export(path, name=name, overwrite=overwrite)
-    export = build_export(network, name, target, input_in_arena=input_in_arena)
+    choices = {"input_in_arena": input_in_arena, "stripes": stripes}
+    export = build_export(network, name, target, ram_budget=ram_budget, **choices)
+    check_budgets(export, ram_budget, flash_budget, **choices)
     files = _render(export, network, name, test_inputs, options)
     try:
         _replace(folder, files)
@@ -177,6 +191,8 @@ def _render(
         "digest": network.digest,
         "provenance": dict(sorted(network.metadata.items())),
         "target": export.target,
+        "input_in_arena": bool(export.program.arrivals),
+        "stripes": export.program.network is not network,
         "options": dict(sorted((options or {}).items())),
         **export.summary,
         "files": {path: _sha256(text) for path, text in sorted(files.items())},

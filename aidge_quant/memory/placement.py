@@ -10,7 +10,7 @@ ALIGNMENT = 4
 
 # Orders tried beyond the fixed ones are bounded by the square of the number of values: no plan
 # takes longer than about a tenth of a second more for it.
-_EFFORT = 150_000
+EFFORT = 150_000
 
 
 def aligned(size: int) -> int:
@@ -28,27 +28,28 @@ def lower_bound(values: Sequence[Value], overlaps: Overlaps) -> int:
 
     Of values that may overlap, the most that they can have in common counts once.
     """
-    busiest = 0
-    size = {value.index: value.size for value in values}
-    for position in {a.position for value in values for a in (*value.writes, *value.reads)}:
-        spans = {
-            value.index: bytes_in_use(value, position)
-            for value in values
-            if value.birth <= position <= value.death
-        }
-        shared = 0
-        for (front, behind), distance in overlaps.distances.items():
-            if front in spans and behind in spans:
-                common = min(spans[front], spans[behind], size[front] - distance)
-                shared += max(0, common)
-        for one, other in overlaps.same:
-            if one in spans and other in spans:
-                shared += min(spans[one], spans[other])
-        busiest = max(busiest, aligned(sum(spans.values()) - shared))
-    return busiest
+    positions = {a.position for value in values for a in (*value.writes, *value.reads)}
+    return max((bytes_at(values, overlaps, position) for position in positions), default=0)
 
 
-def place_values(values: Sequence[Value], overlaps: Overlaps) -> dict[int, int]:
+def bytes_at(values: Sequence[Value], overlaps: Overlaps, position: int) -> int:
+    """Return the bytes in use at the layer at ``position``, at least, as a multiple of 4."""
+    alive = {value.index: value for value in values if value.birth <= position <= value.death}
+    spans = {index: bytes_in_use(value, position) for index, value in alive.items()}
+    shared = 0
+    for (front, behind), distance in overlaps.distances.items():
+        if front in spans and behind in spans:
+            common = min(spans[front], spans[behind], alive[front].size - distance)
+            shared += max(0, common)
+    for one, other in overlaps.same:
+        if one in spans and other in spans:
+            shared += min(spans[one], spans[other])
+    return aligned(sum(spans.values()) - shared)
+
+
+def place_values(
+    values: Sequence[Value], overlaps: Overlaps, effort: int = EFFORT
+) -> dict[int, int]:
     """Return an offset, a multiple of 4, for every value: the best of many greedy orders."""
     if not values:
         return {}
@@ -74,7 +75,7 @@ def place_values(values: Sequence[Value], overlaps: Overlaps) -> dict[int, int]:
         if best_size < 0 or size < best_size:
             best_size, best, best_order = size, offsets, order
     generator = random.Random(0)  # the same network, the same plan
-    for _ in range(_EFFORT // (len(values) ** 2 + 100) if len(values) > 2 else 0):
+    for _ in range(effort // (len(values) ** 2 + 100) if len(values) > 2 else 0):
         if best_size <= bound:
             break
         order = list(best_order)

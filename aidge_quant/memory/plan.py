@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.memory.needs import Needs
 from aidge_quant.memory.overlaps import Overlaps, find_overlaps
-from aidge_quant.memory.placement import ALIGNMENT, aligned, end_of, lower_bound, place_values
+from aidge_quant.memory.placement import (
+    ALIGNMENT,
+    EFFORT,
+    aligned,
+    end_of,
+    lower_bound,
+    place_values,
+)
 from aidge_quant.memory.values import Value, find_values
 from aidge_quant.memory.views import Part, find_parts
 
@@ -72,6 +79,7 @@ def plan_memory(
     needs: Mapping[str, Needs] | None = None,
     *,
     input_in_arena: bool = False,
+    quick: bool = False,
 ) -> Plan:
     """Return the memory plan of ``network``; the same arguments give the same plan.
 
@@ -82,24 +90,33 @@ def plan_memory(
     input_in_arena : bool
         Whether the inputs of the network have a place in the arena, which is used again when they
         have been read.
+    quick : bool
+        Whether an estimate will do: a plan that is right but may be somewhat larger.
     """
-    plans = [_plan(network, needs, input_in_arena, join) for join in (True, False)]
-    return min(plans, key=lambda plan: plan.arena_size)
+    joined, apart = (find_parts(network, join) for join in (True, False))
+    plan = _plan(network, joined, needs, input_in_arena, quick)
+    if quick or joined == apart or plan.arena_size <= plan.lower_bound:
+        return plan
+    return min(plan, _plan(network, apart, needs, input_in_arena, quick), key=_size)
+
+
+def _size(plan: Plan) -> int:
+    return plan.arena_size
 
 
 def _plan(
     network: IntegerNetwork,
+    parts: Mapping[str, Part],
     needs: Mapping[str, Needs] | None,
     input_in_arena: bool,
-    join: bool,
+    quick: bool,
 ) -> Plan:
-    parts = find_parts(network, join)
     values = find_values(network, parts, needs)
     in_arena = [v for v in values if not v.outputs and (input_in_arena or not v.inputs)]
     # An input that is an output too is copied there.
     in_arena += [v for v in values if v.outputs and v.inputs and input_in_arena]
     overlaps = find_overlaps(in_arena)
-    offsets = place_values(in_arena, overlaps)
+    offsets = place_values(in_arena, overlaps, 0 if quick else EFFORT)
     places: dict[str, Place] = {}
     direct: set[int] = set()
     for value in values:

@@ -6,6 +6,7 @@ Layers may write it piece by piece, and read pieces of it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from aidge_quant.integer.layers import (
     Add,
@@ -79,12 +80,12 @@ class Value:
     outputs: tuple[int, ...] = ()
     scratch_of: str = ""
 
-    @property
+    @cached_property
     def birth(self) -> int:
         """Position of the layer that writes it first, -1 for an input."""
         return self.writes[0].position
 
-    @property
+    @cached_property
     def death(self) -> int:
         """Position of the layer that reads or writes it last."""
         return max(access.position for access in (*self.writes, *self.reads))

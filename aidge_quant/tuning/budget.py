@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aidge_quant.errors import DataError, UnsupportedError
-from aidge_quant.integer.counts import parameter_bytes
+from aidge_quant.export.sizes import arena_bytes_in_c, parameter_bytes_in_c
 from aidge_quant.integer.network import IntegerNetwork
-from aidge_quant.memory import plan_memory
 from aidge_quant.tuning.realize import integer_network
 from aidge_quant.tuning.scheme import Scheme
 from aidge_quant.tuning.skeleton import Skeleton
@@ -16,13 +15,13 @@ NARROWEST = 4
 
 
 def flash_bytes(network: IntegerNetwork) -> int:
-    """Return the bytes of all constant arrays: weights, biases, shifts, tables."""
-    return sum(map(parameter_bytes, network.layers))
+    """Return the bytes of all constant arrays in the exported C: weights, biases, tables."""
+    return sum(parameter_bytes_in_c(network).values())
 
 
 def ram_bytes(network: IntegerNetwork) -> int:
-    """Return the bytes of the arena; inputs and outputs are where the caller has them."""
-    return plan_memory(network).arena_size
+    """Return the bytes of working memory of the exported C, for the default target."""
+    return arena_bytes_in_c(network)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from aidge_quant.integer.counts import parameter_bytes
+from aidge_quant.export.sizes import parameter_bytes_in_c
 from aidge_quant.integer.layers import Affine
 from aidge_quant.integer.network import IntegerNetwork
-from aidge_quant.tuning.budget import Budget, flash_bytes, ram_bytes
+from aidge_quant.tuning.budget import Budget, ram_bytes
 from aidge_quant.tuning.skeleton import Skeleton
 
 
@@ -84,20 +84,21 @@ def make_proposal(
         See ``Mixture.changes``.
     """
     rows = []
+    taken = parameter_bytes_in_c(network)
     for layer in network.layers:
         site = next((name for name in layer.source if name in skeleton.sites), None)
-        if site is None and not parameter_bytes(layer):
+        if site is None and not taken[layer.name]:
             continue
         rows.append(
             LayerChoice(
                 layer.name,
                 layer.weight_dtype.bits if isinstance(layer, Affine) else None,
                 network.tensor(layer.output).dtype.bits,
-                parameter_bytes(layer),
+                taken[layer.name],
                 changes.get(site, 0.0) if site else 0.0,
             )
         )
-    flash, ram = flash_bytes(network), ram_bytes(network)
+    flash, ram = sum(taken.values()), ram_bytes(network)
     return Proposal(tuple(rows), flash, ram, budget.flash, budget.ram)
 
 

@@ -33,6 +33,8 @@ extern "C" {
 #define DIGITS_OUTPUT_SCALE 9.043928296138419e-05
 #define DIGITS_OUTPUT_ZERO_POINT 0
 
+#define DIGITS_LAYERS 7 /* positions of the hooks: 0 to 6 */
+
 /* Bytes of working memory: sizeof(digits_t). */
 #define DIGITS_ARENA_SIZE 1280
 

@@ -7,7 +7,12 @@
 #include "digits_kernels.h"
 #include "digits_weights.h"
 
-/* A hook after every layer, for timing or comparing: its position, what it wrote, and how much. */
+/* A hook before every layer with its position, and one in the end, for timing. */
+#ifndef DIGITS_PROFILE
+#define DIGITS_PROFILE(position) ((void)0)
+#endif
+
+/* A hook after every layer, for comparing: its position, what it wrote, and how much. */
 #ifndef DIGITS_TRACE
 #define DIGITS_TRACE(position, data, bytes) ((void)0)
 #endif
@@ -122,27 +127,6 @@ static const digits_channel_scaling_t digits_conv3_scaling = {
     .upper = 127,
 };
 
-static const digits_conv_t digits_conv4_shape = {
-    .in_height = 4,
-    .in_width = 4,
-    .channels = 24,
-    .out_height = 4,
-    .out_width = 4,
-    .kernel_height = 3,
-    .kernel_width = 3,
-    .stride_y = 1,
-    .stride_x = 1,
-    .dilation_y = 1,
-    .dilation_x = 1,
-    .top = 1,
-    .left = 1,
-    .groups = 1,
-    .group_in = 24,
-    .group_out = 24,
-    .pad_value = -128,
-    .dense = 1,
-};
-
 static const digits_channel_scaling_t digits_conv4_scaling = {
     .shift = digits_conv4_shift,
     .offset = 0,
@@ -191,33 +175,41 @@ void digits_run(digits_t *net,
         int32_t output[DIGITS_OUTPUT_SIZE])
 {
     /* conv1 (Convolution): 8x8x1 to 8x8x16 */
+    DIGITS_PROFILE(0);
     digits_conv_s8_channel(&digits_conv1_shape, input, digits_conv1_weight, digits_conv1_bias,
             &digits_conv1_scaling, &net->arena.s8[256]);
     DIGITS_TRACE(0, &net->arena.s8[256], 1024);
     /* conv2_dw (DepthwiseConvolution): 8x8x16 to 4x4x16 */
+    DIGITS_PROFILE(1);
     digits_depthwise_conv_s8_channel(&digits_conv2_dw_shape, &net->arena.s8[256],
             digits_conv2_dw_weight, digits_conv2_dw_bias, &digits_conv2_dw_scaling,
             &net->arena.s8[0]);
     DIGITS_TRACE(1, &net->arena.s8[0], 256);
     /* conv2_pw (Convolution): 4x4x16 to 4x4x24 */
+    DIGITS_PROFILE(2);
     digits_conv_s8_channel(&digits_conv2_pw_shape, &net->arena.s8[0], digits_conv2_pw_weight,
             digits_conv2_pw_bias, &digits_conv2_pw_scaling, &net->arena.s8[256]);
     DIGITS_TRACE(2, &net->arena.s8[256], 384);
     /* conv3 (Convolution): 4x4x24 to 4x4x24 */
+    DIGITS_PROFILE(3);
     digits_conv_s8_channel(&digits_conv3_shape, &net->arena.s8[256], digits_conv3_weight,
             digits_conv3_bias, &digits_conv3_scaling, &net->arena.s8[640]);
     DIGITS_TRACE(3, &net->arena.s8[640], 384);
     /* conv4 (Convolution): 4x4x24 and 4x4x24 to 4x4x24 */
-    digits_conv_s8_residual_by_channel_channel(&digits_conv4_shape, &net->arena.s8[640],
+    DIGITS_PROFILE(4);
+    digits_conv_s8_residual_by_channel_channel(&digits_conv3_shape, &net->arena.s8[640],
             digits_conv4_weight, digits_conv4_bias, &net->arena.s8[256], digits_conv4_factor,
             &digits_conv4_scaling, &net->arena.s8[256]);
     DIGITS_TRACE(4, &net->arena.s8[256], 384);
     /* pool (AveragePool): 4x4x24 to 1x1x24 */
+    DIGITS_PROFILE(5);
     digits_avg_pool_s8(&digits_pool_shape, &net->arena.s8[256], 1028, &digits_pool_scaling,
             &net->arena.s8[0]);
     DIGITS_TRACE(5, &net->arena.s8[0], 24);
     /* fc (FullyConnected): 1x1x24 to 10 */
+    DIGITS_PROFILE(6);
     digits_fc_s8_s32_channel(1, 24, 10, &net->arena.s8[0], digits_fc_weight, digits_fc_bias,
             &digits_fc_scaling, output);
     DIGITS_TRACE(6, output, 40);
+    DIGITS_PROFILE(7);
 }
