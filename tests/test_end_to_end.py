@@ -10,6 +10,7 @@ from networks import NETWORKS, random_samples
 
 import aidge_quant as aq
 from aidge_quant.export import run_c
+from aidge_quant.export.target import plan_for
 from aidge_quant.integer.counts import layer_macs
 
 MODES = {
@@ -130,6 +131,16 @@ def test_an_emulated_cortex_m4_gives_the_golden_model(name, mode, tmp_path):
     network = aq.lower(quantized(name, **MODES[mode]))
     q = network.quantize_input(samples(name)[1][:5])
     assert differing(network, tmp_path / "net", q, build_named("qemu-cortex-m4")) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["generic", "cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize("name", ALL)
+def test_the_memory_plan_is_near_its_bound(name, target):
+    network = aq.lower(quantized(name, single_shift=True))
+    for input_in_arena in (False, True):
+        plan = plan_for(network, target, input_in_arena=input_in_arena)[1]
+        assert plan.arena_size <= max(4, 1.02 * plan.lower_bound)
 
 
 #: The best row of the reference system for each network, single shift, 64 calibration images

@@ -18,6 +18,12 @@ def parameter_bytes_in_c(network: IntegerNetwork, target: str = GENERIC) -> dict
     return {step.layer: step.flash for step in program.steps if step.layer}
 
 
-def arena_bytes_in_c(network: IntegerNetwork, target: str = GENERIC) -> int:
-    """Return the bytes of working memory; inputs and outputs are where the caller has them."""
-    return plan_for(network, target, input_in_arena=False)[1].arena_size
+def arena_bytes_in_c(network: IntegerNetwork, target: str = GENERIC, *, quick: bool = False) -> int:
+    """Return the bytes of working memory; inputs and outputs are where the caller has them.
+
+    Parameters
+    ----------
+    quick : bool
+        Whether an estimate will do that may be somewhat larger.
+    """
+    return plan_for(network, target, input_in_arena=False, quick=quick)[1].arena_size

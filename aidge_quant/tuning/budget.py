@@ -48,7 +48,9 @@ class Budget:
     def holds(self, network: IntegerNetwork) -> bool:
         """Whether the network takes no more."""
         return (self.flash is None or flash_bytes(network) <= self.flash) and (
-            self.ram is None or ram_bytes(network) <= self.ram
+            self.ram is None
+            or arena_bytes_in_c(network, quick=True) <= self.ram
+            or ram_bytes(network) <= self.ram
         )
 
     def reachable(self, skeleton: Skeleton, scheme: Scheme) -> bool:
