@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+import numpy as np
 import pytest
 from c_builds import build_named
 from shared_data import CHECKOUT
@@ -21,7 +22,7 @@ BASELINE = {
 def benchmark(monkeypatch):
     monkeypatch.syspath_prepend(str(CHECKOUT / "benchmarks" / "cortex_m"))
     yield importlib.import_module
-    for name in ("boards", "models", "rig", "tables"):
+    for name in ("boards", "cycles", "layers", "models", "rig", "tables"):
         sys.modules.pop(name, None)
 
 
@@ -68,3 +69,34 @@ def test_a_wrong_output_stops_the_measurement(benchmark, tmp_path):
     golden.write_text(text[:start] + text[start:].replace(first, changed, 1), encoding="utf-8")
     with pytest.raises(rig.RigError, match="1 output values differ"):
         rig.measure("m4", tmp_path / "conv", "conv")
+
+
+LISTING = """
+00000100 <net_conv>:
+     100:\tf8d1 2000 \tldr.w\tr2, [r1]
+     104:\tf8d1 3000 \tldr.w\tr3, [r1, #4]
+     108:\te8e0 7e02 \tldrd\tr7, lr, [r0], #8
+     10c:\tfb27 4403 \tsmlad\tr4, r7, r3, r4
+     110:\td1f6      \tbne.n\t100 <net_conv>
+     112:\tb580      \tpush\t{r7, lr}
+00000120 <rig_start>:
+     120:\tfb27 4403 \tsmlad\tr4, r7, r3, r4
+"""
+
+
+def test_rough_cycles_follow_the_stated_rules(benchmark):
+    executed = dict.fromkeys((0x100, 0x104, 0x108, 0x10C, 0x110), 10) | {0x112: 1, 0x120: 99}
+    # a load 2, another right behind it 1, ldrd 3, smlad 1, a branch backwards 3; push of two 3
+    assert benchmark("cycles")._sum(LISTING, executed, "net_") == 10 * (2 + 1 + 3 + 1 + 3) + 3
+
+
+def test_every_kind_of_layer_of_the_table_is_built_and_runs(benchmark):
+    layers = benchmark("layers")
+    kinds = {}
+    for title, shape in layers.SHAPES.items():
+        kinds.setdefault(shape.kind, title)
+    for title in kinds.values():
+        network = layers.layer_network(layers.SHAPES[title])
+        shape = network.tensor("y").shape
+        q = network.tensor("x").from_onnx(np.ones((1, *network.tensor("x").shape), np.int8))
+        assert network.run(q).shape == (1, *shape)

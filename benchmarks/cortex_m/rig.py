@@ -65,7 +65,7 @@ def compiler_version():
                 f"{tool} is not installed (Debian, Ubuntu: apt install gcc-arm-none-eabi "
                 "libnewlib-arm-none-eabi qemu-system-arm)"
             )
-    return _call([CC, "-dumpfullversion"], f"{CC} does not run").strip()
+    return call([CC, "-dumpfullversion"], f"{CC} does not run").strip()
 
 
 def measure(core_name, export, name):
@@ -107,7 +107,7 @@ def _empty(core: Core) -> Figures:
 
 def _measured(core: Core, work: Path, export: Path | None, name: str | None):
     """Return the figures of a program, the rig's own in them, and the number of wrong values."""
-    program = _build(core, work, export, name)
+    program = build(core, work, export, name)
     said = _run(core, program)
     values = {key: [int(v) for v in re.findall(rf"^{key}=(\d+)$", said, re.M)] for key in KEYS}
     if not all(values.values()):
@@ -125,7 +125,7 @@ def _measured(core: Core, work: Path, export: Path | None, name: str | None):
 KEYS = ("loop", "stack", "instructions", "wrong")
 
 
-def _build(core: Core, work: Path, export: Path | None, name: str | None) -> Path:
+def build(core: Core, work: Path, export: Path | None, name: str | None) -> Path:
     script = (RIG / "rig.ld.in").read_text(encoding="utf-8")
     places = zip(("CODE", "DATA"), (core.code, core.data), strict=True)
     for kind, (start, size) in places:
@@ -153,10 +153,10 @@ def _build(core: Core, work: Path, export: Path | None, name: str | None) -> Pat
     for source, options in jobs:
         objects.append(str(work / f"{source.stem}.o"))
         command = [CC, *options, "-c", str(source), "-o", objects[-1]]
-        _call(command, f"{CC} refused {source.name}")
+        call(command, f"{CC} refused {source.name}")
     program = work / "program.elf"
     link = ["-nostartfiles", "-Wl,--gc-sections", f"-T{work / 'rig.ld'}", "--specs=nano.specs"]
-    _call([CC, *flags, *link, *objects, "-o", str(program)], f"{CC} cannot link {name}")
+    call([CC, *flags, *link, *objects, "-o", str(program)], f"{CC} cannot link {name}")
     return program
 
 
@@ -188,7 +188,7 @@ def _subject(export: Path, name: str) -> str:
 def _sizes(program: Path) -> tuple[int, int]:
     """Return the bytes of flash and of RAM that the sections take, without the cases."""
     flash = ram = 0
-    for line in _call([SIZE, "-A", str(program)], f"{SIZE} failed").splitlines():
+    for line in call([SIZE, "-A", str(program)], f"{SIZE} failed").splitlines():
         words = line.split()
         if len(words) != 3 or not words[1].isdigit():
             continue
@@ -200,18 +200,22 @@ def _sizes(program: Path) -> tuple[int, int]:
     return flash, ram
 
 
-def _run(core: Core, program: Path) -> str:
-    command = [
+def emulator(core: Core, program: Path) -> list[str]:
+    """Return the command that runs a program on a core, instructions counted."""
+    return [
         *(QEMU, "-M", core.machine, "-display", "none", "-monitor", "none", "-serial", "none"),
         *("-semihosting-config", "enable=on,target=native"),
         *("-icount", "shift=6,align=off,sleep=off", "-kernel", str(program)),
     ]
-    return _call(command, f"the program failed on {core.title}", both=True)
 
 
-def _call(command, what, both=False):
+def _run(core: Core, program: Path) -> str:
+    return call(emulator(core, program), f"the program failed on {core.title}", both=True)
+
+
+def call(command, what, both=False, environment=None):
     """Return what a command printed; raise `RigError` with its last lines if it fails."""
-    environment = {**os.environ, "LC_ALL": "C"}
+    environment = {**(environment or os.environ), "LC_ALL": "C"}
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=SECONDS, env=environment

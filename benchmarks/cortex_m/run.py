@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from boards import CORES
+from layers import print_layers
 from models import MODELS, MODES, quantized
 from rig import RigError, compiler_version, measure
 from tables import BASELINE, complaints, print_table, write_baseline
@@ -29,6 +30,9 @@ def arguments():
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--cores", nargs="+", choices=CORES, default=list(CORES))
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument(
+        "--layers", action="store_true", help="single layers on the M4 instead, with rough cycles"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the exports there")
     group = parser.add_mutually_exclusive_group()
@@ -86,6 +90,9 @@ def main():
         return 2
     try:
         compiler = compiler_version()
+        if options.layers:
+            print_layers()
+            return 0
         with tempfile.TemporaryDirectory() as scratch:
             rows = measured(options, options.keep or Path(scratch))
     except RigError as error:
