@@ -19,11 +19,11 @@ GENERIC = "generic"
 
 #: Targets, and whether their kernels use the instructions of ARMv7E-M for pairs of 16 bits.
 TARGETS = {
-    GENERIC: False,
-    "cortex-m0": False,
+    GENERIC: True,
+    "cortex-m0": True,
     "cortex-m4": True,
     "cortex-m55": True,
-    "rv32": False,
+    "rv32": True,
 }
 
 

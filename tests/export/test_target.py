@@ -67,8 +67,8 @@ def test_fast_kernels_in_plain_c_equal_the_golden_model(fast_jobs, name):
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("name", ["qemu-cortex-m4"])
-def test_fast_kernels_on_a_cortex_m4_equal_the_golden_model(fast_jobs, name):
+@pytest.mark.parametrize("name", ["qemu-cortex-m0", "qemu-cortex-m3", "qemu-cortex-m4"])
+def test_fast_kernels_on_a_microcontroller_equal_the_golden_model(fast_jobs, name):
     assert differing(fast_jobs, build_named(name)) == {}
 
 
