@@ -32,6 +32,7 @@ WARNINGS = (
 
 _SANITIZERS = ("-O0", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _CORTEX_M = Path(__file__).parent / "export" / "cortex_m"
+_RISCV = Path(__file__).parent / "export" / "riscv"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,19 @@ def _cortex_m(cpu: str, machine: str, *flags: str) -> Build:
     )  # fmt: skip
 
 
+def _rv32(march: str, *flags: str) -> Build:
+    return Build(
+        f"qemu-{march}",
+        ("riscv64-unknown-elf-gcc",),
+        (
+            f"-march={march}", "-mabi=ilp32", *flags, "--specs=picolibc.specs", "--oslib=semihost",
+            "-nostartfiles", f"-T{_RISCV / 'user.ld'}",
+        ),
+        runner=("qemu-riscv32",),
+        sources=(_RISCV / "startup.c",),
+    )  # fmt: skip
+
+
 BUILDS = {
     build.name: build
     for build in (
@@ -93,6 +107,7 @@ BUILDS = {
         _cortex_m("cortex-m3", "mps2-an385", "-O2", *WARNINGS),
         _cortex_m("cortex-m4", "mps2-an386", "-O2", *WARNINGS),
         _cortex_m("cortex-m7", "mps2-an500", "-O3"),
+        _rv32("rv32imc", "-O2", *WARNINGS),
     )
 }
 

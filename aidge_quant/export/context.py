@@ -187,7 +187,8 @@ def build_export(
         "arrivals": [
             {"end": inputs[a.index], "place": a.place, "call": a.call} for a in program.arrivals
         ],
-        "net_unused": not choices and all(place.kind != "arena" for place in plan.places.values()),
+        "net_unused": not program.arrivals
+        and not any("net->" in call.text for step in program.steps for call in step.calls),
         "records": program.all_records(),
         "constants": program.constants,
         "flash": flash,

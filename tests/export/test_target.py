@@ -17,6 +17,7 @@ from aidge_quant.integer import layers as il
 
 FAST = range(24)
 MORE = range(24, 100)
+QUICK_QEMU_BUILDS = ("qemu-cortex-m0", "qemu-cortex-m3", "qemu-cortex-m4", "qemu-rv32imc")
 HOST_BUILDS = ("gcc-sanitized", "gcc-O2", "gcc-m32", "clang-O2")
 
 
@@ -67,7 +68,7 @@ def test_fast_kernels_in_plain_c_equal_the_golden_model(fast_jobs, name):
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("name", ["qemu-cortex-m0", "qemu-cortex-m3", "qemu-cortex-m4"])
+@pytest.mark.parametrize("name", QUICK_QEMU_BUILDS)
 def test_fast_kernels_on_a_microcontroller_equal_the_golden_model(fast_jobs, name):
     assert differing(fast_jobs, build_named(name)) == {}
 

@@ -51,7 +51,8 @@ def test_no_file_names_the_folder_or_has_other_line_ends(tmp_path):
 
 
 def test_lines_of_c_stay_within_100_columns(tmp_path):
-    for name in ("residual", "transposed_int4", "conv_scale_even", "average_divide", "concat"):
+    names = ("residual", "transposed_int4", "conv_scale_even", "average_divide", "concat")
+    for name in (*names, "depthwise", "rescale"):
         network = small_network(name)
         for path, data in contents(export_c(network, tmp_path / name, name="kws")).items():
             if path.endswith((".c", ".h")):
@@ -63,8 +64,9 @@ def test_only_the_kernels_that_are_used_are_printed(tmp_path):
     text = (
         export_c(small_network("fc"), tmp_path / "x", name="kws") / "src/kws_kernels.h"
     ).read_text()
-    assert "kws_fc_s8(" in text
-    assert "conv" not in text
+    assert "kws_dsp_conv_s8_odd(" in text
+    assert "depthwise" not in text
+    assert "kws_dsp_widen" not in text
     assert "int64_t" not in text
 
 
@@ -148,12 +150,12 @@ def test_bad_test_inputs_leave_nothing(tmp_path):
 
 
 def test_all_layers_without_c_are_named_at_once(tmp_path, monkeypatch):
-    for kind in (il.Add, il.Clamp):
+    for kind in (il.MaxPool, il.Clamp):
         monkeypatch.delitem(calls.LAYERS, kind)
     with pytest.raises(ExportError) as caught:
         export_c(small_network("residual"), tmp_path / "x", name="kws")
     assert "2 of 7 layers" in str(caught.value)
-    assert "add/2 (Add)" in str(caught.value)
+    assert "maxpool/4 (MaxPool)" in str(caught.value)
     assert "clamp/3 (Clamp)" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

@@ -36,7 +36,7 @@ extern "C" {
 #define DIGITS_LAYERS 7 /* positions of the hooks: 0 to 6 */
 
 /* Bytes of working memory: sizeof(digits_t). */
-#define DIGITS_ARENA_SIZE 1280
+#define DIGITS_ARENA_SIZE 2712
 
 /* Working memory of one inference. Nothing in it is kept from one run to the next, so networks that
  * take turns can share it in a union. One for every thread that runs the network.
@@ -44,6 +44,7 @@ extern "C" {
 typedef struct {
     union {
         int8_t s8[DIGITS_ARENA_SIZE];
+        int16_t s16[DIGITS_ARENA_SIZE / 2];
         int32_t s32[DIGITS_ARENA_SIZE / 4];
     } arena;
 } digits_t;

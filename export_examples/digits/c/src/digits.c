@@ -19,7 +19,7 @@
 
 DIGITS_STATIC_ASSERT(sizeof(digits_t) == DIGITS_ARENA_SIZE, arena_size_is_exact);
 
-static const digits_conv_t digits_conv1_shape = {
+static const digits_dsp_conv_t digits_conv1_shape = {
     .in_height = 8,
     .in_width = 8,
     .channels = 1,
@@ -29,15 +29,19 @@ static const digits_conv_t digits_conv1_shape = {
     .kernel_width = 3,
     .stride_y = 1,
     .stride_x = 1,
+    .out = 16,
     .dilation_y = 1,
-    .dilation_x = 1,
     .top = 1,
     .left = 1,
-    .groups = 1,
-    .group_in = 1,
-    .group_out = 16,
     .pad_value = -128,
-    .dense = 1,
+    .run = 3,
+    .row = 4,
+    .steps = 6,
+    .gap = 4,
+    .last_y = 5,
+    .last_x = 5,
+    .last = 44,
+    .plain = 0,
 };
 
 static const digits_channel_scaling_t digits_conv1_scaling = {
@@ -47,20 +51,24 @@ static const digits_channel_scaling_t digits_conv1_scaling = {
     .upper = 127,
 };
 
-static const digits_depthwise_conv_t digits_conv2_dw_shape = {
-    .in_height = 8,
-    .in_width = 8,
+static const digits_dsp_depthwise_conv_t digits_conv2_dw_shape = {
     .channels = 16,
-    .out_height = 4,
-    .out_width = 4,
-    .kernel_height = 3,
-    .kernel_width = 3,
-    .stride_y = 2,
-    .stride_x = 2,
-    .dilation_y = 1,
-    .dilation_x = 1,
-    .top = 1,
-    .left = 1,
+    .in_lines = 8,
+    .in_length = 8,
+    .in_line_step = 128,
+    .in_step = 16,
+    .out_lines = 4,
+    .out_length = 4,
+    .out_line_step = 64,
+    .out_step = 16,
+    .tap_lines = 3,
+    .tap_length = 3,
+    .line_stride = 2,
+    .stride = 2,
+    .lines_before = 1,
+    .before = 1,
+    .width = 10,
+    .height = 9,
     .pad_value = -128,
 };
 
@@ -71,7 +79,7 @@ static const digits_channel_scaling_t digits_conv2_dw_scaling = {
     .upper = 127,
 };
 
-static const digits_conv_t digits_conv2_pw_shape = {
+static const digits_dsp_conv_t digits_conv2_pw_shape = {
     .in_height = 4,
     .in_width = 4,
     .channels = 16,
@@ -81,15 +89,19 @@ static const digits_conv_t digits_conv2_pw_shape = {
     .kernel_width = 1,
     .stride_y = 1,
     .stride_x = 1,
+    .out = 24,
     .dilation_y = 1,
-    .dilation_x = 1,
     .top = 0,
     .left = 0,
-    .groups = 1,
-    .group_in = 16,
-    .group_out = 24,
     .pad_value = -128,
-    .dense = 1,
+    .run = 16,
+    .row = 16,
+    .steps = 8,
+    .gap = 0,
+    .last_y = 3,
+    .last_x = 3,
+    .last = 240,
+    .plain = 1,
 };
 
 static const digits_channel_scaling_t digits_conv2_pw_scaling = {
@@ -99,7 +111,7 @@ static const digits_channel_scaling_t digits_conv2_pw_scaling = {
     .upper = 127,
 };
 
-static const digits_conv_t digits_conv3_shape = {
+static const digits_dsp_conv_t digits_conv3_shape = {
     .in_height = 4,
     .in_width = 4,
     .channels = 24,
@@ -109,15 +121,19 @@ static const digits_conv_t digits_conv3_shape = {
     .kernel_width = 3,
     .stride_y = 1,
     .stride_x = 1,
+    .out = 24,
     .dilation_y = 1,
-    .dilation_x = 1,
     .top = 1,
     .left = 1,
-    .groups = 1,
-    .group_in = 24,
-    .group_out = 24,
     .pad_value = -128,
-    .dense = 1,
+    .run = 72,
+    .row = 72,
+    .steps = 108,
+    .gap = 24,
+    .last_y = 1,
+    .last_x = 1,
+    .last = 120,
+    .plain = 0,
 };
 
 static const digits_channel_scaling_t digits_conv3_scaling = {
@@ -156,6 +172,31 @@ static const digits_scaling_t digits_pool_scaling = {
     .upper = 127,
 };
 
+static const digits_dsp_conv_t digits_fc_shape = {
+    .in_height = 1,
+    .in_width = 1,
+    .channels = 24,
+    .out_height = 1,
+    .out_width = 1,
+    .kernel_height = 1,
+    .kernel_width = 1,
+    .stride_y = 1,
+    .stride_x = 1,
+    .out = 10,
+    .dilation_y = 1,
+    .top = 0,
+    .left = 0,
+    .pad_value = 0,
+    .run = 24,
+    .row = 24,
+    .steps = 12,
+    .gap = 0,
+    .last_y = 0,
+    .last_x = 0,
+    .last = 0,
+    .plain = 1,
+};
+
 static const digits_channel_scaling_t digits_fc_scaling = {
     .shift = digits_fc_shift,
     .offset = 0,
@@ -176,40 +217,41 @@ void digits_run(digits_t *net,
 {
     /* conv1 (Convolution): 8x8x1 to 8x8x16 */
     DIGITS_PROFILE(0);
-    digits_conv_s8_channel(&digits_conv1_shape, input, digits_conv1_weight, digits_conv1_bias,
-            &digits_conv1_scaling, &net->arena.s8[256]);
-    DIGITS_TRACE(0, &net->arena.s8[256], 1024);
+    digits_dsp_conv_s8_channel(&digits_conv1_shape, input, digits_conv1_weight, digits_conv1_bias,
+            &net->arena.s16[0], &digits_conv1_scaling, &net->arena.s8[768]);
+    DIGITS_TRACE(0, &net->arena.s8[768], 1024);
     /* conv2_dw (DepthwiseConvolution): 8x8x16 to 4x4x16 */
     DIGITS_PROFILE(1);
-    digits_depthwise_conv_s8_channel(&digits_conv2_dw_shape, &net->arena.s8[256],
-            digits_conv2_dw_weight, digits_conv2_dw_bias, &digits_conv2_dw_scaling,
-            &net->arena.s8[0]);
+    digits_dsp_depthwise_conv_s8_channel_stride2(&digits_conv2_dw_shape, &net->arena.s8[768],
+            digits_conv2_dw_weight, digits_conv2_dw_bias, &net->arena.s16[128],
+            &digits_conv2_dw_scaling, &net->arena.s8[0]);
     DIGITS_TRACE(1, &net->arena.s8[0], 256);
     /* conv2_pw (Convolution): 4x4x16 to 4x4x24 */
     DIGITS_PROFILE(2);
-    digits_conv_s8_channel(&digits_conv2_pw_shape, &net->arena.s8[0], digits_conv2_pw_weight,
-            digits_conv2_pw_bias, &digits_conv2_pw_scaling, &net->arena.s8[256]);
-    DIGITS_TRACE(2, &net->arena.s8[256], 384);
+    digits_dsp_conv_s8_channel(&digits_conv2_pw_shape, &net->arena.s8[0], digits_conv2_pw_weight,
+            digits_conv2_pw_bias, &net->arena.s16[128], &digits_conv2_pw_scaling,
+            &net->arena.s8[384]);
+    DIGITS_TRACE(2, &net->arena.s8[384], 384);
     /* conv3 (Convolution): 4x4x24 to 4x4x24 */
     DIGITS_PROFILE(3);
-    digits_conv_s8_channel(&digits_conv3_shape, &net->arena.s8[256], digits_conv3_weight,
-            digits_conv3_bias, &digits_conv3_scaling, &net->arena.s8[640]);
-    DIGITS_TRACE(3, &net->arena.s8[640], 384);
+    digits_dsp_conv_s8_channel(&digits_conv3_shape, &net->arena.s8[384], digits_conv3_weight,
+            digits_conv3_bias, &net->arena.s16[384], &digits_conv3_scaling, &net->arena.s8[0]);
+    DIGITS_TRACE(3, &net->arena.s8[0], 384);
     /* conv4 (Convolution): 4x4x24 and 4x4x24 to 4x4x24 */
     DIGITS_PROFILE(4);
-    digits_conv_s8_residual_by_channel_channel(&digits_conv3_shape, &net->arena.s8[640],
-            digits_conv4_weight, digits_conv4_bias, &net->arena.s8[256], digits_conv4_factor,
-            &digits_conv4_scaling, &net->arena.s8[256]);
-    DIGITS_TRACE(4, &net->arena.s8[256], 384);
+    digits_dsp_conv_s8_residual_by_channel_channel(&digits_conv3_shape, &net->arena.s8[0],
+            digits_conv4_weight, digits_conv4_bias, &net->arena.s16[384], &net->arena.s8[384],
+            digits_conv4_factor, &digits_conv4_scaling, &net->arena.s8[384]);
+    DIGITS_TRACE(4, &net->arena.s8[384], 384);
     /* pool (AveragePool): 4x4x24 to 1x1x24 */
     DIGITS_PROFILE(5);
-    digits_avg_pool_s8(&digits_pool_shape, &net->arena.s8[256], 1028, &digits_pool_scaling,
+    digits_avg_pool_s8(&digits_pool_shape, &net->arena.s8[384], 1028, &digits_pool_scaling,
             &net->arena.s8[0]);
     DIGITS_TRACE(5, &net->arena.s8[0], 24);
     /* fc (FullyConnected): 1x1x24 to 10 */
     DIGITS_PROFILE(6);
-    digits_fc_s8_s32_channel(1, 24, 10, &net->arena.s8[0], digits_fc_weight, digits_fc_bias,
-            &digits_fc_scaling, output);
+    digits_dsp_conv_s8_s32_channel_clip(&digits_fc_shape, &net->arena.s8[0], digits_fc_weight,
+            digits_fc_bias, &net->arena.s16[0], &digits_fc_scaling, output);
     DIGITS_TRACE(6, output, 40);
     DIGITS_PROFILE(7);
 }
