@@ -77,6 +77,14 @@ def _add_export(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         help="take the least working memory: --input-in-arena, and the first layers in stripes",
     )
     parser.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        type=_region,
+        metavar="NAME=BYTES",
+        help="a faster memory that is filled first, with what is touched most often; repeatable",
+    )
+    parser.add_argument(
         "--verify",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -201,6 +209,16 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
+
+
+def _region(text: str) -> tuple[str, int]:
+    """Return name and bytes of a ``--region``."""
+    name, equals, size = text.partition("=")
+    if not equals or not size.isdigit():
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=BYTES, for example dtcm=16384, got {text!r}"
+        )
+    return name, int(size)
 
 
 def _positive(text: str) -> int:

@@ -45,6 +45,15 @@ def test_ram_takes_less_memory_and_is_verified(data, tmp_path, capsys):
     assert "int8_t *digits_input(digits_t *net);" in header
 
 
+def test_a_region_is_filled_and_a_wrong_one_refused(data, tmp_path, capsys):
+    assert export(data, tmp_path / "out", "--region", "dtcm=800", "--json") == 0
+    sizes = json.loads(capsys.readouterr().out)["sizes"]
+    assert 0 < sizes["regions"]["dtcm"] <= 800
+    with pytest.raises(SystemExit):
+        export(data, tmp_path / "bad", "--region", "dtcm")
+    assert "expected NAME=BYTES, for example dtcm=16384, got 'dtcm'" in capsys.readouterr().err
+
+
 def test_an_export_over_its_budget_is_refused(data, tmp_path, capsys):
     assert export(data, tmp_path / "out", "--ram", "--ram-budget", "100") == 2
     said = capsys.readouterr().err

@@ -74,6 +74,7 @@ def export_command(arguments: Namespace, console: Console) -> int:
             "target": arguments.target,
             "input_in_arena": arguments.input_in_arena or arguments.ram,
             "stripes": arguments.ram,
+            "regions": dict(arguments.region),
             "flash_budget": arguments.flash_budget,
             "ram_budget": arguments.ram_budget,
         }

@@ -35,7 +35,8 @@ def check_budgets(
     """
     problems = []
     sizes = export.summary["sizes"]
-    if ram_budget is not None and sizes["arena"] > ram_budget:
+    taken = sizes["arena"] + sum(sizes["regions"].values())
+    if ram_budget is not None and taken > ram_budget:
         problems.append(
             f"it needs {_ram(export)}, expected at most {ram_budget}; "
             + "; ".join(_ram_remedies(export, input_in_arena, stripes))
@@ -53,7 +54,8 @@ def check_budgets(
 
 def _ram(export: Export) -> str:
     """Return what the caller has to provide."""
-    arena, ram = (export.summary["sizes"][key] for key in ("arena", "ram"))
+    sizes = export.summary["sizes"]
+    arena, ram = sizes["arena"] + sum(sizes["regions"].values()), sizes["ram"]
     return f"{arena} bytes of working memory and {ram - arena} for inputs and outputs outside it"
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from aidge_quant.errors import ExportError
 from aidge_quant.export.context import describe_ends
+from aidge_quant.export.regions import describe_regions
 from aidge_quant.export.render import environment, render
+from aidge_quant.export.writer import read_metadata
 from aidge_quant.integer.network import IntegerNetwork
 
 #: Flags that every build has; the caller's come after them.
@@ -118,9 +120,11 @@ def build_and_run(
 
 def _driver(exports: Sequence[tuple[str | Path, str, IntegerNetwork, int, bytes]]) -> str:
     nets = []
-    for _, name, network, cases, _ in exports:
+    for path, name, network, cases, _ in exports:
         inputs, outputs = describe_ends(network, name)
-        nets.append({"name": name, "cases": cases, "inputs": inputs, "outputs": outputs})
+        regions = describe_regions(name, read_metadata(path)["sizes"]["regions"])
+        net = {"name": name, "cases": cases, "inputs": inputs, "outputs": outputs}
+        nets.append(net | {"regions": regions})
     return render(environment(), "driver.c.j2", {"nets": nets})
 
 

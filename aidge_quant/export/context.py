@@ -12,6 +12,7 @@ from aidge_quant.export import ctext
 from aidge_quant.export.calls import add_layers
 from aidge_quant.export.dsp.windows import UNROLL, dots
 from aidge_quant.export.program import Ends, Program, shape_text, type_of
+from aidge_quant.export.regions import check_regions, describe_regions
 from aidge_quant.export.striping import with_stripes
 from aidge_quant.export.target import GENERIC, check_target, plan_for
 from aidge_quant.integer.counts import layer_macs
@@ -136,6 +137,7 @@ def build_export(
     *,
     input_in_arena: bool = False,
     stripes: bool = False,
+    regions: Mapping[str, int] | None = None,
     ram_budget: int | None = None,
 ) -> Export:
     """Return what is printed about ``network`` under the C prefix ``name`` for a target.
@@ -146,10 +148,11 @@ def build_export(
         If there is no such target, or naming every layer that cannot be written as C.
     """
     check_target(target)
+    check_regions(regions or {})
     given = network
     if stripes:
         network = with_stripes(network, target, input_in_arena=input_in_arena, budget=ram_budget)
-    choices, plan = plan_for(network, target, input_in_arena=input_in_arena)
+    choices, plan = plan_for(network, target, input_in_arena=input_in_arena, regions=regions)
     inputs, outputs = describe_ends(network, name)
     ends = Ends(tuple(e.parameter for e in inputs), tuple(e.parameter for e in outputs))
     program = Program(network, plan, name, ends)
@@ -184,6 +187,7 @@ def build_export(
             plan.places[t.name].kind == "arena" and t.dtype.numpy.itemsize == 2
             for t in network.tensors
         ),
+        "regions": describe_regions(name, plan.regions),
         "arrivals": [
             {"end": inputs[a.index], "place": a.place, "call": a.call} for a in program.arrivals
         ],
@@ -228,7 +232,10 @@ def build_export(
         "sizes": {
             "parameters": flash,
             "arena": plan.arena_size,
-            "ram": plan.arena_size + _kept_bytes(network, input_in_arena),
+            "regions": dict(plan.regions),
+            "ram": plan.arena_size
+            + sum(plan.regions.values())
+            + _kept_bytes(network, input_in_arena),
             "macs": context["macs"],
         },
         "layers": table,
@@ -344,7 +351,9 @@ def _layer_table(program: Program) -> list[dict[str, Any]]:
 def _place_text(program: Program, tensor: str) -> str:
     """Return where a tensor is written: ``arena + 384``, or the parameter."""
     place = program.plan.places[tensor]
-    return f"arena + {place.offset}" if place.kind == "arena" else program.pointer(tensor)
+    if place.kind != "arena":
+        return program.pointer(tensor)
+    return f"{place.region or 'arena'} + {place.offset}"
 
 
 def _uses(program: Program, templates: set[str], shifts: bool) -> dict[str, bool]:

@@ -10,7 +10,7 @@ from aidge_quant.export import ctext
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.memory.plan import Plan
+from aidge_quant.memory.plan import Place, Plan
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Program:
         itemsize = self.network.tensor(name).dtype.numpy.itemsize
         at = (place.offset // itemsize) + element
         if place.kind == "arena":
-            return f"&net->arena.s{8 * itemsize}[{at}]"
+            return f"&net->{_union(place)}s{8 * itemsize}[{at}]"
         ends = self.ends.inputs if place.kind == "input" else self.ends.outputs
         return f"&{ends[place.index]}[{at}]" if at else ends[place.index]
 
@@ -194,7 +194,8 @@ class Program:
 
         A layer that needs none gets the start of the arena.
         """
-        return f"&net->arena.s16[{self.plan.scratch.get(layer.name, 0) // 2}]"
+        place = self.plan.scratch.get(layer.name, Place("arena", 0, 0))
+        return f"&net->{_union(place)}s16[{place.offset // 2}]"
 
     # What the layers add
 
@@ -313,6 +314,11 @@ class Program:
         }
         self.kernels[function] = Kernel(template, function, merged)
         return function
+
+
+def _union(place: Place) -> str:
+    """Return the expression of the arrays that a place is in, behind the network's pointer."""
+    return f"{place.region}->" if place.region else "arena."
 
 
 @dataclass(frozen=True)

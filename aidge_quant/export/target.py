@@ -69,9 +69,16 @@ def choose_kernels(network: IntegerNetwork, target: str) -> Mapping[str, Choice]
 
 
 def plan_for(
-    network: IntegerNetwork, target: str, *, input_in_arena: bool, quick: bool = False
+    network: IntegerNetwork,
+    target: str,
+    *,
+    input_in_arena: bool,
+    regions: Mapping[str, int] | None = None,
+    quick: bool = False,
 ) -> tuple[Mapping[str, Choice], Plan]:
     """Return the kernels and the memory plan (`plan_memory`) of ``network`` for a target."""
     choices = choose_kernels(network, target)
     needs = {layer: choice.needs for layer, choice in choices.items()}
-    return choices, plan_memory(network, needs, input_in_arena=input_in_arena, quick=quick)
+    return choices, plan_memory(
+        network, needs, input_in_arena=input_in_arena, regions=regions, quick=quick
+    )

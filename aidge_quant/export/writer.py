@@ -53,6 +53,7 @@ def export_c(
     target: str = GENERIC,
     input_in_arena: bool = False,
     stripes: bool = False,
+    regions: Mapping[str, int] | None = None,
     ram_budget: int | None = None,
     flash_budget: int | None = None,
 ) -> Path:
@@ -85,6 +86,10 @@ def export_c(
     stripes : bool
         Compute the first layers in horizontal stripes if that needs less working memory, so that
         the largest tensors never exist whole. Rows that two stripes need are computed twice.
+    regions : mapping of str to int, optional
+        Memories besides the one of ``kws_t``, the fastest first: name and bytes, for example
+        ``{"dtcm": 16384}``. Each becomes a type of its own, ``kws_dtcm_t``, that the caller places
+        and gives to ``kws_init``; it is filled with what is read and written most often.
     ram_budget, flash_budget : int or None
         Bytes that the working memory ``kws_t`` and the parameters may take; the inputs and outputs
         that the caller keeps, code and stack are not in them. An export that does not fit fails
@@ -106,7 +111,7 @@ def export_c(
     """
     folder = check_export(path, name=name, overwrite=overwrite)
     choices = {"input_in_arena": input_in_arena, "stripes": stripes}
-    export = build_export(network, name, target, ram_budget=ram_budget, **choices)
+    export = build_export(network, name, target, regions=regions, ram_budget=ram_budget, **choices)
     check_budgets(export, ram_budget, flash_budget, **choices)
     files = _render(export, network, name, test_inputs, options)
     try:

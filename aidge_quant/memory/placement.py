@@ -95,8 +95,8 @@ class _Search:
         }
         # What a value leaves free in front of it, so that others may begin there and grow over it.
         self._room: dict[int, set[int]] = {value.index: {0} for value in values}
-        for (_, behind), distance in overlaps.distances.items():
-            if distance > 0:
+        for (front, behind), distance in overlaps.distances.items():
+            if distance > 0 and front in self._room and behind in self._room:
                 self._room[behind].add(aligned(distance))
 
     def run(self, effort: int, seed: int) -> dict[int, int]:

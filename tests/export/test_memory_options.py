@@ -1,5 +1,7 @@
 """Stripes, inputs in the arena and budgets: the same results in less memory, or a clear refusal."""
 
+import subprocess
+
 import pytest
 from c_builds import build_named
 from export_cases import differing, export_all
@@ -131,3 +133,60 @@ def test_equal_constants_are_stored_once():
     assert len(set(arrays)) == len(arrays)
     assert len({(r.type, r.fields) for r in program.records}) == len(program.records)
     assert program.steps[1].flash == 0
+
+
+REGIONS = {"fast": 700, "slow": 1200}
+
+
+@pytest.fixture(scope="module")
+def region_jobs(tmp_path_factory):
+    networks = {f"r{seed}": wide_network(seed) for seed in range(4)}
+    networks |= {f"s_{name}": small_network(name) for name in ("residual", "concat", "ends")}
+    folder = tmp_path_factory.mktemp("regions")
+    return export_all(folder, networks, regions=REGIONS, input_in_arena=True)
+
+
+@pytest.mark.parametrize("name", ["gcc-sanitized", "gcc-O2", "clang-O2"])
+def test_networks_in_several_memories_equal_the_golden_model(region_jobs, name):
+    assert differing(region_jobs, build_named(name)) == {}
+
+
+def test_regions_are_filled_first_and_never_too_far():
+    network = wide_network(0)
+    plan = build_export(network, "net", regions=REGIONS).plan
+    assert all(0 < plan.regions[name] <= size for name, size in REGIONS.items())
+    places = (*plan.places.values(), *plan.scratch.values())
+    assert {place.region for place in places if place.kind == "arena"} == {"", *REGIONS}
+    assert plan.arena_size < build_export(network, "net").plan.arena_size
+
+
+def test_the_first_region_gets_what_is_read_most_often():
+    network = wide_network(0)
+    plan = build_export(network, "net", "cortex-m4", regions={"fast": 2000}).plan
+    # The widened columns are read once for every two channels.
+    assert plan.scratch[network.layers[1].name].region == "fast"
+
+
+@pytest.mark.parametrize(
+    ("regions", "message"),
+    [
+        ({"arena": 100}, "region 'arena': expected a name in lower case other than 'arena'"),
+        ({"Fast": 100}, "region 'Fast': expected a name in lower case"),
+        ({"9": 100}, "'9' is not a C identifier"),
+        ({"fast": 3}, "region fast: expected a number of bytes from 4, came 3"),
+        ({"fast": 1.5}, "region fast: expected a number of bytes from 4, came 1.5"),
+    ],
+)
+def test_regions_that_cannot_be_are_refused(tmp_path, regions, message):
+    with pytest.raises(ExportError, match=message):
+        export_c(wide_network(0), tmp_path / "net", name="net", regions=regions)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_exported_project_runs_with_regions(tmp_path):
+    folder = export_c(wide_network(0), tmp_path / "kws", name="kws", regions=REGIONS)
+    result = subprocess.run(
+        ["make", "test"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "warning" not in result.stderr
