@@ -66,12 +66,13 @@ class Build:
         }
 
 
-def _cortex_m(cpu: str, machine: str, *flags: str) -> Build:
+def _cortex_m(cpu: str, machine: str, *flags: str, memories: str = "mps2.ld") -> Build:
     """Return a build for a core; the M0 has no board with room enough, but an M3 runs its code."""
+    script = (f"-L{_CORTEX_M}", f"-T{_CORTEX_M / memories}")
     return Build(
         f"qemu-{cpu}",
         ("arm-none-eabi-gcc",),
-        (f"-mcpu={cpu}", "-mthumb", *flags, "--specs=rdimon.specs", f"-T{_CORTEX_M / 'mps2.ld'}"),
+        (f"-mcpu={cpu}", "-mthumb", *flags, "--specs=rdimon.specs", *script),
         runner=(
             "qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none",
             "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel",
@@ -108,6 +109,9 @@ BUILDS = {
         _cortex_m("cortex-m4", "mps2-an386", "-O2", *WARNINGS),
         _cortex_m("cortex-m7", "mps2-an500", "-O3"),
         _rv32("rv32imc", "-O2", *WARNINGS),
+        _cortex_m(
+            "cortex-m55", "mps3-an547", "-mfloat-abi=hard", "-O2", *WARNINGS, memories="mps3.ld"
+        ),
     )
 }
 

@@ -11,6 +11,7 @@ from aidge_quant._version import __version__
 from aidge_quant.export import ctext
 from aidge_quant.export.calls import add_layers
 from aidge_quant.export.dsp.windows import UNROLL, dots
+from aidge_quant.export.mve import windows as mve
 from aidge_quant.export.program import Ends, Program, shape_text, type_of
 from aidge_quant.export.regions import check_regions, describe_regions
 from aidge_quant.export.striping import with_stripes
@@ -23,6 +24,11 @@ from aidge_quant.memory.views import nbytes
 
 #: Kernel templates in the order of printing.
 KERNELS = (
+    "mve/conv",
+    "mve/depthwise_conv",
+    "mve/add",
+    "mve/rescale",
+    "mve/avg_pool",
     "dsp/conv",
     "dsp/depthwise_conv",
     "dsp/add",
@@ -192,7 +198,7 @@ def build_export(
             {"end": inputs[a.index], "place": a.place, "call": a.call} for a in program.arrivals
         ],
         "net_unused": not program.arrivals
-        and not any("net->" in call.text for step in program.steps for call in step.calls),
+        and not any("net->" in a for s in program.steps for c in s.calls for a in c.arguments),
         "records": program.all_records(),
         "constants": program.constants,
         "flash": flash,
@@ -209,6 +215,7 @@ def build_export(
         "helpers": {
             "clip": bool(forms & {"requantize", "requantize_any", "requantize_even"})
             or bool(templates & {"clamp", "dsp/depthwise_conv"})
+            or any(template.startswith("mve/") for template in templates)
             or any(v.get("divide", False) for v in variants),
             "window": bool(templates & _WINDOWS),
             "int4": any(v.get("packed", False) for v in variants),
@@ -222,6 +229,16 @@ def build_export(
             "windows": any(v["windows"] for v in fast),
             "cut_fours": any(v["windows"] and v["four"] for v in fast),
             "copies": any(v["windows"] or (v["plain"] and v["four"] and v["one"]) for v in fast),
+        },
+        "mve": {
+            "used": any(template.startswith("mve/") for template in templates),
+            "unroll": mve.UNROLL,
+            **{
+                flag: any(
+                    v[flag] for g in groups if g["template"] == "mve/conv" for v in g["variants"]
+                )
+                for flag in ("gathered", "pairs")
+            },
         },
         "table": table,
         "macs": sum(row["macs"] for row in table),
@@ -363,7 +380,7 @@ def _uses(program: Program, templates: set[str], shifts: bool) -> dict[str, bool
             templates & {"conv", "depthwise_conv", "conv_transpose", "fc", "resize", "argmax"}
         ),
         "shift": shifts,
-        "assembly": any(template.startswith("dsp/") for template in templates),
+        "assembly": any(template.startswith(("dsp/", "mve/")) for template in templates),
     }
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aidge_quant.errors import ExportError
-from aidge_quant.export.dsp.kernels import KERNELS
+from aidge_quant.export.dsp import kernels as dsp
+from aidge_quant.export.dsp.rule import Rule
+from aidge_quant.export.mve import kernels as mve
 from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.network import IntegerNetwork
@@ -17,13 +19,13 @@ from aidge_quant.memory.plan import Plan, plan_memory
 
 GENERIC = "generic"
 
-#: Targets, and whether their kernels use the instructions of ARMv7E-M for pairs of 16 bits.
-TARGETS = {
-    GENERIC: True,
-    "cortex-m0": True,
-    "cortex-m4": True,
-    "cortex-m55": True,
-    "rv32": True,
+#: Targets, and their tables of kernels, the first that computes a layer first.
+TARGETS: dict[str, tuple[Mapping[type[Layer], Rule], ...]] = {
+    GENERIC: (dsp.KERNELS,),
+    "cortex-m0": (dsp.KERNELS,),
+    "cortex-m4": (dsp.KERNELS,),
+    "cortex-m55": (mve.KERNELS, dsp.KERNELS),
+    "rv32": (dsp.KERNELS,),
 }
 
 
@@ -58,12 +60,12 @@ def check_target(target: str) -> str:
 
 def choose_kernels(network: IntegerNetwork, target: str) -> Mapping[str, Choice]:
     """Return the choices by name of the layer; layers that are left out get the portable kernel."""
-    if not TARGETS[check_target(target)]:
-        return {}
+    tables = TARGETS[check_target(target)]
     choices = {}
     for layer in network.layers:
-        rule = KERNELS.get(type(layer))
-        if rule is not None and rule.fits(layer, network):
+        rules = (table[type(layer)] for table in tables if type(layer) in table)
+        rule = next((rule for rule in rules if rule.fits(layer, network)), None)
+        if rule is not None:
             choices[layer.name] = Choice(rule.add, rule.needs(layer, network))
     return choices
 

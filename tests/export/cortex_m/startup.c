@@ -10,6 +10,17 @@ static void stop(void)
     }
 }
 
+/* The registers of floating point, which the vectors are in, are switched off at first. */
+static void reset(void)
+{
+#if defined(__ARM_FEATURE_MVE)
+    *(volatile uint32_t *)0xE000ED88u |= 0x00F00000u;
+    __asm__ volatile("dsb\n"
+                     "isb\n" ::: "memory");
+#endif
+    _start();
+}
+
 typedef union {
     uint32_t *stack;
     void (*handler)(void);
@@ -18,7 +29,7 @@ typedef union {
 __attribute__((section(".vectors"), used))
 static const vector_t vectors[16] = {
     { .stack = &__stack },
-    { .handler = _start },
+    { .handler = reset },
     { .handler = stop }, /* NMI */
     { .handler = stop }, /* hard fault */
     { .handler = stop }, /* memory management */

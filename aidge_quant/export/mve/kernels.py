@@ -1,0 +1,14 @@
+"""The table of kernels for the vector instructions of Armv8.1-M (plain C elsewhere).
+
+Layers that they do not compute get the kernels for pairs of 16 bits, or the portable ones.
+"""
+
+from aidge_quant.export.dsp.rule import Rule
+from aidge_quant.export.mve import windows
+from aidge_quant.export.mve.rule import affine_fits
+from aidge_quant.integer.layers import Convolution, FullyConnected, Layer
+
+KERNELS: dict[type[Layer], Rule] = {
+    Convolution: Rule(windows.convolution_fits, windows.needs, windows.add_convolution),
+    FullyConnected: Rule(affine_fits, windows.needs, windows.add_fully_connected),
+}
