@@ -4,11 +4,12 @@ Layers that they do not compute get the kernels for pairs of 16 bits, or the por
 """
 
 from aidge_quant.export.dsp.rule import Rule
-from aidge_quant.export.mve import windows
+from aidge_quant.export.mve import planes, windows
 from aidge_quant.export.mve.rule import affine_fits
-from aidge_quant.integer.layers import Convolution, FullyConnected, Layer
+from aidge_quant.integer.layers import Convolution, DepthwiseConvolution, FullyConnected, Layer
 
 KERNELS: dict[type[Layer], Rule] = {
     Convolution: Rule(windows.convolution_fits, windows.needs, windows.add_convolution),
+    DepthwiseConvolution: Rule(planes.fits, planes.needs, planes.add_depthwise),
     FullyConnected: Rule(affine_fits, windows.needs, windows.add_fully_connected),
 }
