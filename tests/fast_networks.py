@@ -107,6 +107,63 @@ def fast_network(seed: int) -> IntegerNetwork:
     return b.network(y, name=f"fast{seed}")
 
 
+def mixed_network(seed: int) -> IntegerNetwork:
+    """Return layers with weights of 4 or 8 bits between tensors of 8 or 16 bits."""
+    b = FastBuilder(seed)
+
+    def draw(*choices: dtype) -> dtype:
+        return choices[b.between(0, len(choices) - 1)]
+
+    def zero(kind: dtype) -> int:
+        return b.between(-20, 20) if kind is dtype.int8 else 0
+
+    def fields(shape: tuple[int, ...], x: dtype, y: dtype) -> dict[str, object]:
+        taps, kind = int(np.prod(shape[1:])), draw(dtype.int4, dtype.int4, dtype.int8)
+        # What is left above the output's bits of sums of products of uniform values.
+        spread = 2.0 ** (x.bits + kind.bits) / 12 * np.sqrt(taps) / 2.0 ** (y.bits - 2)
+        if y is dtype.int32:
+            step = b.requantization(shift=(0, 0), type_=y)
+        else:
+            shift = max(1, round(np.log2(spread)))
+            channels = shape[0] if b.between(0, 1) else 1
+            step = b.requantization(channels, shift=(shift, shift + 1), type_=y)
+        return b.affine(shape, shape[0], weights=kind, requantization=step)
+
+    types = (dtype.int8, dtype.int16)
+    kind = draw(*types)
+    height, width, channels = b.between(1, 7), b.between(1, 9), b.between(1, 9)
+    x = b.input((height, width, channels), kind, zero=zero(kind))
+    kernel, padding = (b.between(1, 3), b.between(1, 3)), (1, 0, 1, 1)
+    out, following = b.between(1, 9), draw(*types)
+    size = window_shape((height, width), kernel, (1, 1), (1, 1), padding)
+    if min(size) < 1:
+        kernel, size = (1, 1), window_shape((height, width), (1, 1), (1, 1), (1, 1), padding)
+    x = b.add(
+        il.Convolution, [x], (*size, out), following, zero=zero(following), stride=(1, 1),
+        dilation=(1, 1), padding=padding, groups=1, pad_value=b.tensors[-1].zero_point,
+        **fields((out, *kernel, channels), kind, following),
+    )  # fmt: skip
+    kind, channels, following = following, out, draw(*types)
+    same = b.between(0, 1) and following is kind
+    out = channels if same else b.between(1, 4) * 4
+    more = fields((out, 1, 1, channels), kind, following)
+    if same:
+        more["residual"] = b.random.integers(1, 10, 1).astype(np.int32)
+    x = b.add(
+        il.Convolution, [x, x] if same else [x], (*size, out), following, zero=zero(following),
+        stride=(1, 1), dilation=(1, 1), padding=(0, 0, 0, 0), groups=1,
+        pad_value=b.tensors[-1].zero_point, **more,
+    )  # fmt: skip
+    kind, last = following, draw(*types, dtype.int32)
+    inputs, rows = int(np.prod(size)) * out, 1
+    if out > 1 and b.between(0, 1):
+        inputs, rows = out, inputs // out
+    out = b.between(1, 9)
+    shape = (rows, out) if rows > 1 else (out,)
+    y = b.add(il.FullyConnected, [x], shape, last, **fields((out, inputs), kind, last))
+    return b.network(y, name=f"mixed{seed}")
+
+
 def heavy_network(seed: int) -> IntegerNetwork:
     """Return layers whose sums need more than 24 bits."""
     b = FastBuilder(seed)

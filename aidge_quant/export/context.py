@@ -10,7 +10,7 @@ import numpy as np
 from aidge_quant._version import __version__
 from aidge_quant.export import ctext
 from aidge_quant.export.calls import add_layers
-from aidge_quant.export.dsp.windows import UNROLL, dots
+from aidge_quant.export.dsp.windows import dots, kinds
 from aidge_quant.export.mve import windows as mve
 from aidge_quant.export.program import Ends, Program, shape_text, type_of
 from aidge_quant.export.regions import check_regions, describe_regions
@@ -223,12 +223,9 @@ def build_export(
         "dsp": {
             "words": any(template.startswith("dsp/") for template in templates),
             "dots": dots(fast),
-            "unroll": UNROLL,
+            "kinds": kinds(fast),
             "four": any(v["four"] for v in fast),
             "lean": any(v["four"] and v["lean"] for v in fast),
-            "windows": any(v["windows"] for v in fast),
-            "cut_fours": any(v["windows"] and v["four"] for v in fast),
-            "copies": any(v["windows"] or (v["plain"] and v["four"] and v["one"]) for v in fast),
         },
         "mve": {
             "used": any(template.startswith("mve/") for template in templates),

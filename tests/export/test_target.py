@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 from c_builds import QEMU_BUILDS, build_named
 from export_cases import Job, differing, export_all, random_networks
-from fast_networks import fast_network, heavy_network
+from fast_networks import fast_network, heavy_network, mixed_network
 from small_networks import SMALL_NETWORKS, small_network
 
 from aidge_quant.errors import ExportError
 from aidge_quant.export import export_c, read_metadata
 from aidge_quant.export.context import build_export
 from aidge_quant.export.dsp.kernels import KERNELS
-from aidge_quant.export.dsp.windows import interleave, is_wide
+from aidge_quant.export.dsp.windows import form_of, interleave, pack_nibbles
 from aidge_quant.export.target import TARGETS, choose_kernels
 from aidge_quant.integer import layers as il
 
 FAST = range(24)
 MORE = range(24, 100)
+MIXED = range(16)
 QUICK_QEMU_BUILDS = ("qemu-cortex-m0", "qemu-cortex-m3", "qemu-cortex-m4", "qemu-rv32imc")
 HOST_BUILDS = ("gcc-sanitized", "gcc-O2", "gcc-m32", "clang-O2")
 
@@ -25,12 +26,14 @@ HOST_BUILDS = ("gcc-sanitized", "gcc-O2", "gcc-m32", "clang-O2")
 def fast_jobs(tmp_path_factory) -> list[Job]:
     networks = {f"f{seed}": fast_network(seed) for seed in FAST}
     networks |= {f"h{seed}": heavy_network(seed) for seed in range(2)}
+    networks |= {f"m{seed}": mixed_network(seed) for seed in MIXED}
     return export_all(tmp_path_factory.mktemp("fast"), networks, target="cortex-m4")
 
 
 @pytest.fixture(scope="module")
 def more_jobs(tmp_path_factory) -> list[Job]:
     networks = {f"f{seed}": fast_network(seed) for seed in MORE}
+    networks |= {f"m{seed}": mixed_network(seed) for seed in MORE}
     return export_all(tmp_path_factory.mktemp("more"), networks, target="cortex-m4")
 
 
@@ -42,8 +45,8 @@ def other_jobs(tmp_path_factory) -> list[Job]:
 
 
 def test_every_layer_of_the_fast_networks_gets_a_fast_kernel():
-    for seed in (*FAST, *MORE):
-        network = fast_network(seed)
+    networks = [fast_network(seed) for seed in (*FAST, *MORE)]
+    for network in networks + [mixed_network(seed) for seed in (*MIXED, *MORE)]:
         assert set(choose_kernels(network, "cortex-m4")) == {x.name for x in network.layers}
     kinds = {type(layer) for seed in FAST for layer in fast_network(seed).layers}
     assert kinds == set(KERNELS)
@@ -51,9 +54,21 @@ def test_every_layer_of_the_fast_networks_gets_a_fast_kernel():
 
 def test_the_heavy_networks_need_wide_sums_and_the_others_do_not():
     kinds = (il.Convolution, il.FullyConnected)
-    layers = [x for seed in FAST for x in fast_network(seed).layers if isinstance(x, kinds)]
-    assert not any(is_wide(layer) for layer in layers)
-    assert all(is_wide(layer) for layer in heavy_network(0).layers)
+    for seed in FAST:
+        network = fast_network(seed)
+        layers = [x for x in network.layers if isinstance(x, kinds)]
+        assert {form_of(layer, network) for layer in layers} == {"narrow"}
+    network = heavy_network(0)
+    assert {form_of(layer, network) for layer in network.layers} == {"wide"}
+
+
+def test_the_mixed_networks_have_every_form_with_both_types_of_inputs():
+    found = set()
+    for seed in MIXED:
+        network = mixed_network(seed)
+        for layer in network.layers:
+            found.add((form_of(layer, network), network.tensor(layer.inputs[0]).dtype.bits))
+    assert found == {("narrow", 8), ("int4", 8), ("int4", 16), ("wide", 16)}
 
 
 def test_the_fast_networks_run_in_place_somewhere():
@@ -101,7 +116,7 @@ def test_an_unknown_target_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_layers_with_other_types_keep_the_portable_kernels():
-    for name in ("conv_int4", "conv_int16", "conv_weights16", "conv_grouped", "conv_scale_even"):
+    for name in ("conv_weights16", "conv_grouped", "conv_scale_even"):
         assert choose_kernels(small_network(name), "cortex-m4") == {}
 
 
@@ -121,3 +136,12 @@ def test_words_hold_two_taps_of_two_channels(wide):
                 bits = (int(words[pair, word]) >> (16 * half)) & 0xFFFF
                 expected = 256 * second[at] + ((first[at] & 255) if wide else first[at])
                 assert bits == expected & 0xFFFF
+
+
+def test_words_of_4_bits_hold_four_taps_of_two_channels():
+    weight = np.int8([[1, -2, 3, -4], [-6, 7, -8, 5]])
+    words = pack_nibbles(interleave(weight, True))
+    assert words.shape == (1, 1)
+    nibbles = [((int(words[0, 0]) >> 4 * i) + 8 & 15) - 8 for i in range(8)]
+    # First and second channel, each the tap of the second word before that of the first.
+    assert nibbles == [-2, 1, 7, -6, -4, 3, 5, -8]

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from aidge_quant.export.dsp.rule import add_call, affine_fits
+from aidge_quant.dtypes import dtype
+from aidge_quant.export.dsp.rule import add_call, ends_in_a_shift
 from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import DepthwiseConvolution
 from aidge_quant.integer.network import IntegerNetwork
@@ -14,9 +15,9 @@ def fits(layer: DepthwiseConvolution, network: IntegerNetwork) -> bool:
     x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
     return (
         layer.dilation == (1, 1)
-        and y.dtype is x.dtype
+        and x.dtype is y.dtype is layer.weight_dtype is dtype.int8
         and layer.residual is None
-        and affine_fits(layer, network)
+        and ends_in_a_shift(layer, layer.requantization, network)
     )
 
 

@@ -57,15 +57,6 @@ def saturation(step: Requantization, output: dtype) -> str:
 ENDINGS = {"ssat": "", "usat": "_relu", "": "_clip"}
 
 
-def affine_fits(layer: Affine, network: IntegerNetwork) -> bool:
-    """Whether inputs, weights and the last step of a layer are those of the kernels."""
-    return (
-        network.tensor(layer.inputs[0]).dtype is dtype.int8
-        and layer.weight_dtype is dtype.int8
-        and ends_in_a_shift(layer, layer.requantization, network)
-    )
-
-
 def add_call(
     template: str,
     layer: Affine,
@@ -79,7 +70,8 @@ def add_call(
     network = program.network
     x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
     type_, values, order = weights
-    text = f"int8 weights {shape_text(layer.weight.shape)} {order}, {weight_scale(layer, x, y)}"
+    text = f"{layer.weight_dtype.value} weights {shape_text(layer.weight.shape)} {order}"
+    text = f"{text}, {weight_scale(layer, x, y)}"
     weight = program.constant(layer, "weight", type_, values, text)
     text = f"bias, {layer.bias.size} channels"
     bias = program.constant(layer, "bias", "int32_t", layer.bias, text)

@@ -5,25 +5,33 @@ from typing import Any
 
 import numpy as np
 
+from aidge_quant.dtypes import dtype
 from aidge_quant.export.affine import window_fields
-from aidge_quant.export.dsp.rule import add_call, affine_fits, saturation
+from aidge_quant.export.dsp.rule import add_call, ends_in_a_shift, saturation
 from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import Affine, Convolution, FullyConnected
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.memory.needs import Needs
 
-# Where the sums of all second channels are smaller, 256 times such a sum is known modulo 2^32.
-_NARROW = 1 << 23
+_NARROW = 1 << 23  # sums of second channels that, times 256, are known modulo 2^32
+_INT4 = 1 << 27  # sums that may be 16 times as large
 
-# Bytes of a step of the unrolled inner products: 12 or 17 instructions of 4, and the extraction of
-# the second channel where it has no multiplication in common with the first.
-_STEP_BYTES = {(4, False): 48, (4, True): 52, (1, False): 68, (1, True): 84}
+
+def fits(layer: Affine, network: IntegerNetwork) -> bool:
+    """Whether the kernel computes a layer: its types, its last step, and the size of its sums."""
+    kinds = {network.tensor(name).dtype for name in layer.inputs}
+    return (
+        kinds in ({dtype.int8}, {dtype.int16})
+        and layer.weight_dtype in (dtype.int8, dtype.int4)
+        and (layer.weight_dtype is dtype.int8 or _largest(layer, network) < _INT4)
+        and ends_in_a_shift(layer, layer.requantization, network)
+    )
 
 
 def convolution_fits(layer: Convolution, network: IntegerNetwork) -> bool:
-    """Whether the kernel computes this layer: one group, rows of taps without gaps."""
+    """Whether the kernel computes a layer: besides, one group and rows of taps without gaps."""
     dense = layer.dilation[1] == 1 or layer.weight.shape[2] == 1
-    return dense and layer.groups == 1 and affine_fits(layer, network)
+    return dense and layer.groups == 1 and fits(layer, network)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class _Windows:
         The same and what is skipped behind it.
     plain : bool
         Whether the windows follow each other in the input, each a multiple of 4 values.
+    itemsize : int
+        Bytes of a value.
     """
 
     count: int
@@ -49,6 +59,7 @@ class _Windows:
     run: int
     row: int
     plain: bool
+    itemsize: int
 
     @property
     def steps(self) -> int:
@@ -58,7 +69,8 @@ class _Windows:
     @property
     def scratch(self) -> int:
         """Bytes of four widened columns, if there are so many, and of one window."""
-        return ((16 if self.count >= 4 else 0) + (0 if self.plain else 2)) * self.steps
+        columns = 16 if self.count >= 4 else 0
+        return (columns + (0 if self.plain else 2 * self.itemsize)) * self.steps
 
 
 def _windows(layer: Affine, network: IntegerNetwork) -> _Windows:
@@ -73,7 +85,8 @@ def _windows(layer: Affine, network: IntegerNetwork) -> _Windows:
         out, run = layer.weight.shape
         count, lines = network.tensor(layer.inputs[0]).size // run, 1
         plain = run % 4 == 0
-    return _Windows(count, lines, run, _row(lines, run, out), plain)
+    itemsize = network.tensor(layer.inputs[0]).dtype.numpy.itemsize
+    return _Windows(count, lines, run, _row(lines, run, out), plain, itemsize)
 
 
 def _row(lines: int, run: int, out: int) -> int:
@@ -108,9 +121,9 @@ def _distance(layer: Affine, network: IntegerNetwork, windows: _Windows) -> int:
         rows = np.arange(out_height) * layer.stride[0] - layer.padding[0]
         columns = np.arange(out_width) * layer.stride[1] - layer.padding[1]
         corner = np.maximum(rows, 0)[:, None] * x.shape[1] + np.maximum(columns, 0)
-        first = corner.ravel() * x.channels
+        first = corner.ravel() * x.channels * windows.itemsize
     else:
-        first = np.arange(windows.count) * windows.run
+        first = np.arange(windows.count) * windows.run * windows.itemsize
     size = y.channels * y.dtype.numpy.itemsize
     groups = np.arange(4, windows.count - windows.count % 4 + 1, 4)
     ends = np.append(groups, np.arange(windows.count - windows.count % 4 + 1, windows.count + 1))
@@ -147,16 +160,26 @@ def _residuals(layer: Affine, network: IntegerNetwork) -> tuple[str, ...]:
     return tuple(name for name in layer.inputs[1:] if network.tensor(name).dtype is kind)
 
 
-def is_wide(layer: Affine) -> bool:
-    """Whether some sum may need more than 24 bits: two channels then cannot share an accumulator.
-
-    Inputs and residuals are at most 128 in size.
-    """
+def _largest(layer: Affine, network: IntegerNetwork) -> int:
+    """Return a bound on the size of the sums of a layer."""
+    reach = -network.tensor(layer.inputs[0]).dtype.min
     rows = np.abs(layer.weight.astype(np.int64)).reshape(layer.weight.shape[0], -1)
-    bounds = np.abs(layer.bias.astype(np.int64)) + 128 * rows.sum(axis=1)
+    bounds = np.abs(layer.bias.astype(np.int64)) + reach * rows.sum(axis=1)
     if layer.residual is not None:
-        bounds = bounds + 128 * np.abs(layer.residual.astype(np.int64))
-    return bool((bounds >= _NARROW).any())
+        bounds = bounds + reach * np.abs(layer.residual.astype(np.int64))
+    return int(bounds.max())
+
+
+def form_of(layer: Affine, network: IntegerNetwork) -> str:
+    """Return the form of the inner products.
+
+    "narrow" where two channels share an accumulator, "wide" where a sum may need more than the 24
+    bits that this leaves, "int4" for weights of 4 bits.
+    """
+    if layer.weight_dtype is dtype.int4:
+        return "int4"
+    small = network.tensor(layer.inputs[0]).dtype is dtype.int8
+    return "narrow" if small and _largest(layer, network) < _NARROW else "wide"
 
 
 def interleave(weight: np.ndarray, wide: bool) -> np.ndarray:
@@ -189,6 +212,22 @@ def interleave(weight: np.ndarray, wide: bool) -> np.ndarray:
     return words.reshape(words.shape[0], -1).astype(np.uint32).view(np.int32)
 
 
+def pack_nibbles(words: np.ndarray) -> np.ndarray:
+    """Return one word for two: the high halves of its bytes are weights of the first.
+
+    Parameters
+    ----------
+    words : int32 array (pairs of channels, even number of words)
+        As `interleave` gives them in the wide form, of weights from -8 to 7.
+
+    Returns
+    -------
+    int32 array (pairs of channels, half as many words)
+    """
+    low = words.view(np.uint32) & np.uint32(0x0F0F0F0F)
+    return ((low[:, 0::2] << np.uint32(4)) | low[:, 1::2]).view(np.int32)
+
+
 def _add_windows(
     layer: Affine, program: Program, fields: dict[str, int | str], outputs: int
 ) -> None:
@@ -204,18 +243,26 @@ def _add_windows(
         "plain": int(windows.plain),
     }
     record = program.record(layer, "shape", "dsp_conv", fields)
-    wide = is_wide(layer)
+    form = form_of(layer, network)
+    wide = form != "narrow"
     rows = np.zeros((outputs, windows.lines, windows.row), np.int8)
     rows[:, :, : windows.run] = layer.weight.reshape(outputs, windows.lines, windows.run)
     words = interleave(rows.reshape(outputs, -1), wide)
+    if form == "int4":
+        words = pack_nibbles(words)
     saturate = saturation(layer.requantization, y.dtype)
+    ending = {"narrow": "", "wide": "_wide", "int4": "_int4"}[form]
     # The loop over the channels is one with the products where nothing else is to be done.
     lean = bool(saturate) and not wide and layer.residual is None and outputs % 2 == 0
+    half = "16" if windows.itemsize == 2 else ""
     flags = {
         "lean": lean,
+        "form": form,
         "wide": wide,
-        "dot4": "dot4_wide" if wide else "dot4",
-        "dot1": "dot1_wide" if wide else "dot1",
+        "int4": form == "int4",
+        "half": half,
+        "dot4": f"dot4{ending}",
+        "dot1": f"dot1{ending}" + ("_x16" if half else ""),
         "four": windows.count >= 4,
         "one": windows.count % 4 != 0,
         "odd": outputs % 2 != 0,
@@ -227,8 +274,8 @@ def _add_windows(
         layer,
         program,
         record,
-        ("int32_t", words, "in words of two taps and two channels"),
-        ("_wide" if wide else "") + ("_odd" if outputs % 2 else ""),
+        ("int32_t", words, "in words of taps of two channels"),
+        ending + ("_odd" if outputs % 2 else ""),
         flags,
     )
 
@@ -269,23 +316,40 @@ def add_fully_connected(layer: FullyConnected, program: Program) -> None:
     _add_windows(layer, program, fields, out)
 
 
-#: Steps that a turn of the loops over four windows has, a power of two.
-UNROLL = 16
-
-
 def dots(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the inner products that the variants of the convolution call, for the template."""
-    found = []
+    found: dict[str, dict[str, Any]] = {}
     for columns, flag in ((4, "four"), (1, "one")):
-        for wide in (False, True):
-            if any(v[flag] and v["wide"] is wide for v in variants):
-                ending = "_wide" if wide else ""
-                found.append(
-                    {
-                        "function": f"dot{columns}{ending}",
-                        "columns": columns,
-                        "wide": wide,
-                        "step_bytes": _STEP_BYTES[columns, wide],
-                    }
-                )
+        for v in variants:
+            function = v[f"dot{columns}"]
+            if v[flag] and function not in found:
+                found[function] = {
+                    "function": function,
+                    "columns": columns,
+                    "form": v["form"],
+                    "ending": function.removeprefix(f"dot{columns}").upper(),
+                    "x": v["x"],
+                    "bits": 16 if v["half"] else 8,
+                }
+    return list(found.values())
+
+
+def kinds(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the types that are read, and what is done with values of each, for the template."""
+    found = []
+    for type_, ending in (("int8_t", ""), ("int16_t", "16")):
+        those = [v for v in variants if v["half"] == ending]
+        found.append(
+            {
+                "type": type_,
+                "bits": 16 if ending else 8,
+                "ending": ending,
+                "four": any(v["four"] for v in those),
+                "windows": any(v["windows"] for v in those),
+                "cut_fours": any(v["windows"] and v["four"] for v in those),
+                "copies": any(
+                    v["windows"] or (v["plain"] and v["four"] and v["one"]) for v in those
+                ),
+            }
+        )
     return found

@@ -187,9 +187,6 @@ DIGITS_INLINE uint32_t digits_sxtb16_8(uint32_t bytes)
 }
 
 #endif
-/* Bytes of four values' turn in the loop that widens them. */
-#define DIGITS_WIDEN (DIGITS_DSP ? 20 : 32)
-
 /* Widen `rows` rows of 4 * `quads` values, `gap` values apart, to 16 bits for one of four columns:
  * of each 4 values, first the pair of the first and the third, then that of the others, each
  * beside the pairs of the other columns. Skip `to_gap` values of the columns behind each row.
@@ -198,11 +195,13 @@ static void digits_dsp_widen(const int8_t *from, int32_t rows, int32_t quads, in
         int16_t *to, int32_t to_gap)
 {
 #if DIGITS_THUMB == 2
+    /* A turn of the unrolled loop has so many bytes. */
+    const int32_t turn = DIGITS_DSP ? 20 : 32;
     register const int8_t *source __asm__("r0") = from;
     register int16_t *target __asm__("r1") = to;
     register int32_t left __asm__("r2") = rows;
     register int32_t more __asm__("r3") = gap;
-    register int32_t skip __asm__("r4") = DIGITS_WIDEN * (-quads & 3);
+    register int32_t skip __asm__("r4") = turn * (-quads & 3);
     register int32_t length __asm__("r5") = 4 * quads;
     register int32_t behind __asm__("r6") = 2 * to_gap;
 
@@ -266,14 +265,22 @@ static void digits_dsp_widen(const int8_t *from, int32_t rows, int32_t quads, in
 #define DIGITS_TURNS 16
 #define DIGITS_STEP 48
 #define DIGITS_STEP_WIDE 52
+#define DIGITS_STEP_INT4 116
 #define DIGITS_QUAD 68
 #define DIGITS_QUAD_WIDE 84
+#define DIGITS_QUAD_INT4 108
+#define DIGITS_QUAD_WIDE_X16 92
+#define DIGITS_QUAD_INT4_X16 116
 #else
 #define DIGITS_TURNS 4
 #define DIGITS_STEP 112
 #define DIGITS_STEP_WIDE 112
+#define DIGITS_STEP_INT4 240
 #define DIGITS_QUAD 144
 #define DIGITS_QUAD_WIDE 144
+#define DIGITS_QUAD_INT4 152
+#define DIGITS_QUAD_WIDE_X16 144
+#define DIGITS_QUAD_INT4_X16 152
 #endif
 
 #if DIGITS_THUMB == 0
@@ -602,9 +609,9 @@ DIGITS_INLINE void digits_dot1(const int8_t *window, const int32_t *weight,
                 ".rept 4\n"
 #if DIGITS_DSP
                 "ldr lr, [r0], #4\n"
-                "ldrd r9, r10, [r1], #8\n"
                 "sxtb16 r12, lr\n"
                 "sxtb16 lr, lr, ror #8\n"
+                "ldrd r9, r10, [r1], #8\n"
                 "sxtb16 r11, r9\n"
                 "smlad r4, r12, r11, r4\n"
                 "smlad r5, r12, r9, r5\n"
@@ -740,7 +747,6 @@ DIGITS_INLINE void digits_dot1(const int8_t *window, const int32_t *weight,
                 "add r10, r10, r5\n"
                 "muls r3, r6, r3\n"
                 "add r11, r11, r3\n"
-
                 "adds r0, r0, #4\n"
                 "cmp r0, r12\n"
                 "bne 1b\n"
@@ -985,9 +991,9 @@ static void digits_dsp_gather(const digits_dsp_conv_t *c, const int8_t *x, int32
     (void)digits_dsp_fill(to, 0, (int32_t)(end - to));
 }
 
-/* The window that starts at (iy, ix), widened; `bytes` is working memory for one window. */
+/* The window that starts at (iy, ix), widened; `window` is working memory for one window. */
 static void digits_dsp_column(const digits_dsp_conv_t *c, const int8_t *x, int32_t iy,
-        int32_t ix, int8_t *bytes, int16_t *to)
+        int32_t ix, int8_t *window, int16_t *to)
 {
     const int32_t at = ((iy * c->in_width) + ix) * c->channels;
 
@@ -995,8 +1001,8 @@ static void digits_dsp_column(const digits_dsp_conv_t *c, const int8_t *x, int32
     if ((iy >= 0) && (ix >= 0) && (iy <= c->last_y) && (ix <= c->last_x) && (at <= c->last)) {
         digits_dsp_widen(&x[at], c->kernel_height, c->row / 4, c->gap, to, 0);
     } else {
-        digits_dsp_gather(c, x, iy, ix, bytes);
-        digits_dsp_widen(bytes, 1, c->steps / 2, 0, to, 0);
+        digits_dsp_gather(c, x, iy, ix, window);
+        digits_dsp_widen(window, 1, c->steps / 2, 0, to, 0);
     }
 }
 
@@ -1199,7 +1205,7 @@ static void digits_dsp_conv_s8_channel(
 {
     const int32_t pixels = c->out_height * c->out_width;
     const int32_t fours = pixels - (pixels % 4);
-    int8_t *const bytes = (int8_t *)&columns[(fours > 0) ? (8 * c->steps) : 0];
+    int8_t *const gathered = (int8_t *)&columns[(fours > 0) ? (8 * c->steps) : 0];
     int32_t iy = -c->top;
     int32_t ix = -c->left;
     int32_t ox = 0;
@@ -1211,7 +1217,7 @@ static void digits_dsp_conv_s8_channel(
             digits_dsp_widen(&x[pixel * c->run], 4, c->run / 4, 0, columns, 2 - (4 * c->run));
         }
         for (int32_t j = 0; (j < 4) && (c->plain == 0); j++) {
-            digits_dsp_column(c, x, iy, ix, bytes, &columns[2 * j]);
+            digits_dsp_column(c, x, iy, ix, gathered, &columns[2 * j]);
             ox++;
             ix += c->stride_x;
             if (ox == c->out_width) {
@@ -1283,7 +1289,7 @@ static void digits_dsp_conv_s8_residual_by_channel_channel(
 {
     const int32_t pixels = c->out_height * c->out_width;
     const int32_t fours = pixels - (pixels % 4);
-    int8_t *const bytes = (int8_t *)&columns[(fours > 0) ? (8 * c->steps) : 0];
+    int8_t *const gathered = (int8_t *)&columns[(fours > 0) ? (8 * c->steps) : 0];
     int32_t iy = -c->top;
     int32_t ix = -c->left;
     int32_t ox = 0;
@@ -1292,7 +1298,7 @@ static void digits_dsp_conv_s8_residual_by_channel_channel(
         const int32_t at = pixel * c->out;
 
         for (int32_t j = 0; j < 4; j++) {
-            digits_dsp_column(c, x, iy, ix, bytes, &columns[2 * j]);
+            digits_dsp_column(c, x, iy, ix, gathered, &columns[2 * j]);
             ox++;
             ix += c->stride_x;
             if (ox == c->out_width) {

@@ -15,7 +15,7 @@
 #endif
 
 /* conv1
- * int8 weights 16x3x3x1 in words of two taps and two channels, scales 0.00868613 to 0.034...
+ * int8 weights 16x3x3x1 in words of taps of two channels, scales 0.00868613 to 0.0347445 ...
  */
 DIGITS_CONST int32_t digits_conv1_weight[48] = {
     626740973, 16590, -1712856548, 49840, -789117460, 3534, -431544488, 29397, 7808556, 5959,
@@ -69,7 +69,7 @@ DIGITS_CONST int8_t digits_conv2_dw_shift[16] = {
 };
 
 /* conv2_pw
- * int8 weights 24x1x1x16 in words of two taps and two channels, scales 0.00802354 to 0.01...
+ * int8 weights 24x1x1x16 in words of taps of two channels, scales 0.00802354 to 0.0160471...
  */
 DIGITS_CONST int32_t digits_conv2_pw_weight[96] = {
     -471341290, -1260004097, 1024917454, -1135293195, 421313274, 286195291, 422309734, -1705024509,
@@ -103,7 +103,7 @@ DIGITS_CONST int8_t digits_conv2_pw_shift[24] = {
 };
 
 /* conv3
- * int8 weights 24x3x3x24 in words of two taps and two channels, scales 0.00149721 to 0.00...
+ * int8 weights 24x3x3x24 in words of taps of two channels, scales 0.00149721 to 0.0029944...
  */
 DIGITS_CONST int32_t digits_conv3_weight[1296] = {
     521202927, 16521213, -5111, 805828072, -991037206, -171301605, -453242344, -737146620,
@@ -287,7 +287,7 @@ DIGITS_CONST int8_t digits_conv3_shift[24] = {
 };
 
 /* conv4
- * int8 weights 24x3x3x24 in words of two taps and two channels, scales 0.0044983 to 0.008...
+ * int8 weights 24x3x3x24 in words of taps of two channels, scales 0.0044983 to 0.0089966 ...
  */
 DIGITS_CONST int32_t digits_conv4_weight[1296] = {
     86911411, 352777432, -888731849, -33640778, 517459123, 114764546, -233059047, -181344990,
@@ -479,7 +479,7 @@ DIGITS_CONST int8_t digits_conv4_shift[24] = {
 };
 
 /* fc
- * int8 weights 10x24 in words of two taps and two channels, scales 0.00539241 to 0.005392...
+ * int8 weights 10x24 in words of taps of two channels, scales 0.00539241 to 0.00539241 by...
  */
 DIGITS_CONST int32_t digits_fc_weight[60] = {
     707597250, 1807731438, -199048730, 1122759145, 725263022, 1311904789, -1157865538, 346005420,
