@@ -117,17 +117,17 @@ def mixed_network(seed: int) -> IntegerNetwork:
     def zero(kind: dtype) -> int:
         return b.between(-20, 20) if kind is dtype.int8 else 0
 
-    def fields(shape: tuple[int, ...], x: dtype, y: dtype) -> dict[str, object]:
-        taps, kind = int(np.prod(shape[1:])), draw(dtype.int4, dtype.int4, dtype.int8)
+    def fields(shape: tuple[int, ...], out: int, x: dtype, y: dtype) -> dict[str, object]:
+        taps, kind = int(np.prod(shape)) // out, draw(dtype.int4, dtype.int4, dtype.int8)
         # What is left above the output's bits of sums of products of uniform values.
         spread = 2.0 ** (x.bits + kind.bits) / 12 * np.sqrt(taps) / 2.0 ** (y.bits - 2)
         if y is dtype.int32:
             step = b.requantization(shift=(0, 0), type_=y)
         else:
             shift = max(1, round(np.log2(spread)))
-            channels = shape[0] if b.between(0, 1) else 1
+            channels = out if b.between(0, 1) else 1
             step = b.requantization(channels, shift=(shift, shift + 1), type_=y)
-        return b.affine(shape, shape[0], weights=kind, requantization=step)
+        return b.affine(shape, out, weights=kind, requantization=step)
 
     types = (dtype.int8, dtype.int16)
     kind = draw(*types)
@@ -141,12 +141,20 @@ def mixed_network(seed: int) -> IntegerNetwork:
     x = b.add(
         il.Convolution, [x], (*size, out), following, zero=zero(following), stride=(1, 1),
         dilation=(1, 1), padding=padding, groups=1, pad_value=b.tensors[-1].zero_point,
-        **fields((out, *kernel, channels), kind, following),
+        **fields((out, *kernel, channels), out, kind, following),
+    )  # fmt: skip
+    kind, following, taps = following, draw(*types), (3, 3) if b.between(0, 2) else (2, 3)
+    stride = (b.between(1, 2),) * 2
+    size = window_shape(size, taps, stride, (1, 1), (2, 1, 1, 2))
+    x = b.add(
+        il.DepthwiseConvolution, [x], (*size, out), following, zero=zero(following), stride=stride,
+        dilation=(1, 1), padding=(2, 1, 1, 2), pad_value=b.tensors[-1].zero_point,
+        **fields((*taps, out), out, kind, following),
     )  # fmt: skip
     kind, channels, following = following, out, draw(*types)
     same = b.between(0, 1) and following is kind
     out = channels if same else b.between(1, 4) * 4
-    more = fields((out, 1, 1, channels), kind, following)
+    more = fields((out, 1, 1, channels), out, kind, following)
     if same:
         more["residual"] = b.random.integers(1, 10, 1).astype(np.int32)
     x = b.add(
@@ -160,7 +168,7 @@ def mixed_network(seed: int) -> IntegerNetwork:
         inputs, rows = out, inputs // out
     out = b.between(1, 9)
     shape = (rows, out) if rows > 1 else (out,)
-    y = b.add(il.FullyConnected, [x], shape, last, **fields((out, inputs), kind, last))
+    y = b.add(il.FullyConnected, [x], shape, last, **fields((out, inputs), out, kind, last))
     return b.network(y, name=f"mixed{seed}")
 
 

@@ -224,6 +224,7 @@ def build_export(
             "words": any(template.startswith("dsp/") for template in templates),
             "dots": dots(fast),
             "kinds": kinds(fast),
+            "saturates_16": any(v.get("saturate", "") in ("ssat16", "usat15") for v in variants),
             "four": any(v["four"] for v in fast),
             "lean": any(v["four"] and v["lean"] for v in fast),
         },

@@ -189,13 +189,13 @@ class Program:
         itemsize = self.network.tensor(name).dtype.numpy.itemsize
         return inner == replace(outer, offset=outer.offset + itemsize * elements)
 
-    def scratch(self, layer: Layer) -> str:
-        """Return the C expression of the working memory of a layer, as int16.
+    def scratch(self, layer: Layer, itemsize: int = 2) -> str:
+        """Return the C expression of the working memory of a layer, as int16 or int8.
 
         A layer that needs none gets the start of the arena.
         """
         place = self.plan.scratch.get(layer.name, Place("arena", 0, 0))
-        return f"&net->{_union(place)}s16[{place.offset // 2}]"
+        return f"&net->{_union(place)}s{8 * itemsize}[{place.offset // itemsize}]"
 
     # What the layers add
 

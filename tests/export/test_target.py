@@ -67,7 +67,9 @@ def test_the_mixed_networks_have_every_form_with_both_types_of_inputs():
     for seed in MIXED:
         network = mixed_network(seed)
         for layer in network.layers:
-            found.add((form_of(layer, network), network.tensor(layer.inputs[0]).dtype.bits))
+            if not isinstance(layer, il.DepthwiseConvolution):
+                bits = network.tensor(layer.inputs[0]).dtype.bits
+                found.add((form_of(layer, network), bits))
     assert found == {("narrow", 8), ("int4", 8), ("int4", 16), ("wide", 16)}
 
 

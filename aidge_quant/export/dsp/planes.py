@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from aidge_quant.dtypes import dtype
+from aidge_quant.export.ctext import pack_int4
 from aidge_quant.export.dsp.rule import add_call, ends_in_a_shift
 from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import DepthwiseConvolution
@@ -15,7 +16,8 @@ def fits(layer: DepthwiseConvolution, network: IntegerNetwork) -> bool:
     x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
     return (
         layer.dilation == (1, 1)
-        and x.dtype is y.dtype is layer.weight_dtype is dtype.int8
+        and {x.dtype, y.dtype} <= {dtype.int8, dtype.int16}
+        and layer.weight_dtype in (dtype.int8, dtype.int4)
         and layer.residual is None
         and ends_in_a_shift(layer, layer.requantization, network)
     )
@@ -83,7 +85,7 @@ def needs(layer: DepthwiseConvolution, network: IntegerNetwork) -> Needs:
     """Return what the kernel asks of the memory plan."""
     x, y = network.tensor(layer.inputs[0]), network.tensor(layer.output)
     # A channel is read as a whole before it is written, to bytes that only it has.
-    same = layer.inputs[:1] if y.size <= x.size else ()
+    same = layer.inputs[:1] if y.size <= x.size and y.dtype is x.dtype else ()
     return Needs(_planes(layer, network).scratch, same=same)
 
 
@@ -117,7 +119,8 @@ def add_depthwise(layer: DepthwiseConvolution, program: Program) -> None:
     record = program.record(layer, "shape", "dsp_depthwise_conv", fields)
     order = "in the order channels, lines, taps of a line"
     taps = layer.weight.transpose(2, *axes)
-    flags = {"stride": planes.stride}
-    ending = {0: "_any", 1: "", 2: "_stride2"}[planes.stride]
-    weights = ("int8_t", taps, order)
+    packed = layer.weight_dtype is dtype.int4
+    flags = {"stride": planes.stride, "packed": packed}
+    ending = ("_int4" if packed else "") + {0: "_any", 1: "", 2: "_stride2"}[planes.stride]
+    weights = ("uint8_t", pack_int4(taps), order) if packed else ("int8_t", taps, order)
     add_call("dsp/depthwise_conv", layer, program, record, weights, ending, flags)

@@ -43,18 +43,21 @@ def ends_in_a_shift(layer: Layer, step: Requantization, network: IntegerNetwork)
     return form in ("", "raw") and int(step.shift.max()) <= _LARGEST_SHIFT
 
 
-def saturation(step: Requantization, output: dtype) -> str:
-    """Return the operation that sets the bounds, an instruction, or "" if it takes more than one.
-
-    "ssat" has the bounds of int8, "usat" 0 to 127.
-    """
-    if output is not dtype.int8 or step.capped:
-        return ""
-    return {(-128, 127): "ssat", (0, 127): "usat"}.get(step.bounds, "")
-
+#: Bounds of a type that one saturation sets, its name in the C, and the ending of a kernel's name.
+_SATURATIONS = {
+    (dtype.int8, -128, 127): "ssat",
+    (dtype.int8, 0, 127): "usat",
+    (dtype.int16, -(1 << 15), (1 << 15) - 1): "ssat16",
+    (dtype.int16, 0, (1 << 15) - 1): "usat15",
+}
 
 #: Endings of the names of kernels by `saturation`.
-ENDINGS = {"ssat": "", "usat": "_relu", "": "_clip"}
+ENDINGS = {"ssat": "", "usat": "_relu", "ssat16": "", "usat15": "_relu", "": "_clip"}
+
+
+def saturation(step: Requantization, output: dtype) -> str:
+    """Return the operation that sets the bounds, an instruction, or "" if it takes more than one."""
+    return "" if step.capped else _SATURATIONS.get((output, *step.bounds), "")
 
 
 def add_call(

@@ -253,7 +253,7 @@ def _add_windows(
     saturate = saturation(layer.requantization, y.dtype)
     ending = {"narrow": "", "wide": "_wide", "int4": "_int4"}[form]
     # The loop over the channels is one with the products where nothing else is to be done.
-    lean = bool(saturate) and not wide and layer.residual is None and outputs % 2 == 0
+    lean = saturate in ("ssat", "usat") and not wide and layer.residual is None and outputs % 2 == 0
     half = "16" if windows.itemsize == 2 else ""
     flags = {
         "lean": lean,

@@ -46,7 +46,9 @@ def _add_elements(
     pointers = [program.pointer(name) for name in (*layer.inputs, layer.output)]
     size = program.network.tensor(layer.output).size
     suffix = "s8" if lanes == 8 else "s8_wide"
-    program.call(f"mve/{template}", suffix, {"lanes": lanes, "bits": 128 // lanes}, (record, size, *pointers))
+    program.call(
+        f"mve/{template}", suffix, {"lanes": lanes, "bits": 128 // lanes}, (record, size, *pointers)
+    )
 
 
 def add_add(layer: Add, program: Program) -> None:

@@ -30,7 +30,7 @@ def affine_fits(layer: Affine, network: IntegerNetwork) -> bool:
 
 def scratch_bytes(program: Program, layer: Layer) -> str:
     """Return the C expression of the working memory of a layer, as int8."""
-    return f"&net->arena.s8[{program.plan.scratch.get(layer.name, 0)}]"
+    return program.scratch(layer, 1)
 
 
 def last_step(step: Requantization) -> dict[str, int]:

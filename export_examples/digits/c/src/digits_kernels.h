@@ -1346,13 +1346,13 @@ static void digits_dsp_conv_s8_s32_channel_clip_one(
         sums[5] = digits_difference(sums[5], sums[4]);
         sums[7] = digits_difference(sums[7], sums[6]);
         y[o] = (int32_t)digits_requantize(sums[0], s.shift[o], s.lower, s.upper);
-        y[o + 1] = (int32_t)digits_requantize(sums[1], (s.shift[o + 1] + 8), s.lower, s.upper);
+        y[o + 1] = (int32_t)digits_requantize(sums[1], s.shift[o + 1] + 8, s.lower, s.upper);
         y[o + 2] = (int32_t)digits_requantize(sums[2], s.shift[o + 2], s.lower, s.upper);
-        y[o + 3] = (int32_t)digits_requantize(sums[3], (s.shift[o + 3] + 8), s.lower, s.upper);
+        y[o + 3] = (int32_t)digits_requantize(sums[3], s.shift[o + 3] + 8, s.lower, s.upper);
         y[o + 4] = (int32_t)digits_requantize(sums[4], s.shift[o + 4], s.lower, s.upper);
-        y[o + 5] = (int32_t)digits_requantize(sums[5], (s.shift[o + 5] + 8), s.lower, s.upper);
+        y[o + 5] = (int32_t)digits_requantize(sums[5], s.shift[o + 5] + 8, s.lower, s.upper);
         y[o + 6] = (int32_t)digits_requantize(sums[6], s.shift[o + 6], s.lower, s.upper);
-        y[o + 7] = (int32_t)digits_requantize(sums[7], (s.shift[o + 7] + 8), s.lower, s.upper);
+        y[o + 7] = (int32_t)digits_requantize(sums[7], s.shift[o + 7] + 8, s.lower, s.upper);
         o += 8;
     }
 #endif
@@ -1500,20 +1500,20 @@ typedef struct {
     int32_t bias;
     int32_t again; /* the same: two accumulators start with it */
     int32_t shift;
-    int32_t step; /* between two outputs */
+    int32_t step; /* bytes between two outputs */
     int32_t lines;
     int32_t length; /* bytes of the plane from the first output of a line to behind its last */
     int32_t skip; /* bytes from there to the next line */
-    int32_t out_skip;
+    int32_t out_skip; /* bytes from the last output of a line to the next line */
     int32_t end; /* for the loop's own use */
-    int32_t high; /* the bounds, or those of two bytes at once */
+    int32_t high; /* the bounds, of bytes those of two at once */
     int32_t low;
     int32_t last[3]; /* taps 2 of each line */
     int32_t lower;
     int32_t upper;
 } digits_dsp_channel_t;
 
-/* Put the taps and the bounds where the loop reads them. */
+/* Put the taps where the loop reads them. */
 static void digits_dsp_set_taps(digits_dsp_channel_t *channel, const int8_t *weight)
 {
     for (int32_t i = 0; i < 3; i++) {
@@ -1530,13 +1530,6 @@ static void digits_dsp_set_taps(digits_dsp_channel_t *channel, const int8_t *wei
 #endif
         channel->last[i] = last;
     }
-#if DIGITS_DSP
-    channel->high = (channel->upper & 0xFF) * 0x10001;
-    channel->low = (channel->lower & 0xFF) * 0x10001;
-#else
-    channel->high = channel->upper;
-    channel->low = channel->lower;
-#endif
 }
 
 /* One output before it is stored. */
@@ -1712,6 +1705,8 @@ static void digits_dsp_depthwise_conv_s8_channel_stride2(
         channel.bias = bias[o];
         channel.again = bias[o];
         channel.shift = s.shift[o];
+        channel.high = DIGITS_DSP ? ((channel.upper & 0xFF) * 0x10001) : channel.upper;
+        channel.low = DIGITS_DSP ? ((channel.lower & 0xFF) * 0x10001) : channel.lower;
         digits_dsp_set_taps(&channel, &weight[9 * o]);
         digits_dsp_plane(c, &x[o], plane);
         if (count > 0) {
