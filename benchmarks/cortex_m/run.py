@@ -33,6 +33,9 @@ def arguments():
     parser.add_argument(
         "--layers", action="store_true", help="single layers on the M4 instead, with rough cycles"
     )
+    parser.add_argument(
+        "--stripes", action="store_true", help="first layers in stripes; not for the baseline"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the exports there")
     group = parser.add_mutually_exclusive_group()
@@ -68,7 +71,7 @@ def measured(options, folder):
             networks[model, mode] = quantized(model, mode)
         network, inputs = networks[model, mode]
         export = folder / f"{model}-{mode}-{target}"
-        choices = {"target": target, "input_in_arena": True}
+        choices = {"target": target, "input_in_arena": True, "stripes": options.stripes}
         aq.export_c(network, export, name=model, test_inputs=inputs, overwrite=True, **choices)
         macs = sum(layer_macs(network, layer) for layer in network.layers)
         for core in cores:
@@ -85,8 +88,8 @@ def main():
         list(CORES),
         list(MODES),
     )
-    if options.update and not whole:
-        print("--update wants all models, cores and modes", file=sys.stderr)
+    if options.update and (not whole or options.stripes):
+        print("--update wants all models, cores and modes, without stripes", file=sys.stderr)
         return 2
     try:
         compiler = compiler_version()
