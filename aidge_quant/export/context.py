@@ -217,7 +217,7 @@ def build_export(
             or bool(templates & {"clamp", "dsp/depthwise_conv"})
             or any(template.startswith("mve/") for template in templates)
             or any(v.get("divide", False) for v in variants),
-            "window": bool(templates & _WINDOWS),
+            "window": bool(templates & _WINDOWS) or any(v.get("gathered", False) for v in variants),
             "int4": any(v.get("packed", False) for v in variants),
         },
         "dsp": {

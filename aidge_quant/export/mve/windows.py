@@ -141,6 +141,20 @@ def interleave(weight: np.ndarray) -> np.ndarray:
     return rows.reshape(-1, 4, steps, VECTOR).transpose(0, 2, 1, 3)
 
 
+def _reach(layer: Affine, network: IntegerNetwork) -> dict[str, int]:
+    """Return the last window that lies within the input, and how far apart rows of taps are."""
+    if not isinstance(layer, Convolution):
+        rows = network.tensor(layer.inputs[0]).size // layer.weight.shape[1]
+        return {"pitch": 0, "last_y": 0, "last_x": rows - 1}
+    height, width, channels = network.tensor(layer.inputs[0]).shape
+    lines, taps = layer.weight.shape[1:3]
+    return {
+        "pitch": layer.dilation[0] * width * channels,
+        "last_y": height - 1 - (lines - 1) * layer.dilation[0],
+        "last_x": width - taps,
+    }
+
+
 def _add_windows(
     layer: Affine, program: Program, fields: dict[str, int | str], outputs: int
 ) -> None:
@@ -148,11 +162,21 @@ def _add_windows(
     network = program.network
     windows = _windows(layer, network)
     y = network.tensor(layer.output)
+    # A kernel of one value that takes every position walks along one line of them.
+    plain = windows.lines == 1 and windows.run == fields["channels"] and windows.inside.all()
+    plain &= bool((windows.starts == np.arange(windows.count) * windows.run).all())
+    reach = _reach(layer, network)
+    if plain:
+        line = {"in_height": 1, "out_height": 1, "in_width": windows.count}
+        fields = fields | line | {"out_width": windows.count}
+        reach = {"pitch": 0, "last_y": 0, "last_x": windows.count - 1}
     fields = fields | {
         "run": windows.run,
         "steps": windows.steps,
         "skip": _STEP_BYTES * (-windows.steps % UNROLL),
+        **reach,
         "last": windows.last,
+        "plain": int(plain),
         **last_step(layer.requantization),
     }
     record = program.record(layer, "shape", "mve_conv", fields)
