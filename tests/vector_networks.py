@@ -1,4 +1,4 @@
-"""Integer networks of more channels and sizes than `fast_networks`, for kernels of whole vectors."""
+"""Integer networks of more channels than `fast_networks` has, for kernels of whole vectors."""
 
 import numpy as np
 from fast_networks import FastBuilder
@@ -14,7 +14,7 @@ class VectorBuilder(FastBuilder):
     """Draws layers that fill vectors, and layers that do not."""
 
     def depthwise3(self, x: str) -> str:
-        """Return 3 x 3 taps, large ones in half of the cases."""
+        """Return 3 x 3 taps: large ones, small ones, or any."""
         tensor = self.tensors[[t.name for t in self.tensors].index(x)]
         height, width, channels = tensor.shape
         stride = (self.between(1, 3), self.between(1, 3)) if self.between(0, 1) else (1, 1)
@@ -26,7 +26,10 @@ class VectorBuilder(FastBuilder):
             padding = (1, 1, 1, 1)
             size = window_shape((height, width), (3, 3), stride, (1, 1), padding)
         fields = self.weights((3, 3, channels), channels, 9)
-        if self.between(0, 1):
+        size_of_taps = self.between(0, 2)
+        if size_of_taps == 1:
+            fields["weight"] = (fields["weight"] // 2).astype(np.int8)
+        if size_of_taps == 2:
             fields["weight"] = np.where(fields["weight"] < 0, -127, 127).astype(np.int8)
         return self.add(
             il.DepthwiseConvolution, [x], (*size, channels), zero=self.zero(), stride=stride,
@@ -68,13 +71,11 @@ def vector_network(seed: int) -> IntegerNetwork:
     first = b.convolution(x, out, (b.between(1, 5), b.between(1, 3)))
     second = b.depthwise3(first)
     height, width, channels = b.tensors[-1].shape
-    third = b.convolution(second, channels, (1, 1))
-    if b.tensors[-1].shape == (height, width, channels):
-        third = b.convolution(third, channels, (1, 1), residual=second)
-        factors = (b.between(1, 32), b.between(-32, -1)) if b.between(0, 1) else (30000, 127)
-        fields = {"bias": b.between(-50, 50), "requantization": b.step(factors[0])}
-        shape = (height, width, channels)
-        third = b.add(il.Add, [third, second], shape, multipliers=factors, **fields)
+    third = b.convolution(second, channels, (1, 1), residual=second)
+    factors = (b.between(1, 32), b.between(-32, -1)) if b.between(0, 1) else (30000, 127)
+    fields = {"bias": b.between(-50, 50), "requantization": b.step(factors[0])}
+    shape = (height, width, channels)
+    third = b.add(il.Add, [third, second], shape, multipliers=factors, **fields)
     height, width, channels = b.tensors[-1].shape
     window = (height, width) if b.between(0, 1) else (min(2, height), min(3, width))
     fourth = b.pool(third, window)

@@ -39,6 +39,23 @@ def fits(layer: DepthwiseConvolution, network: IntegerNetwork) -> bool:
     )
 
 
+def _pitch(layer: DepthwiseConvolution, network: IntegerNetwork) -> int:
+    """Return the bytes from a column of the ring to the next.
+
+    A few channels leave room in a vector for the next columns, where their windows are neighbours.
+    """
+    channels = network.tensor(layer.inputs[0]).channels
+    return channels if channels in (1, 2, 4, 8) and layer.stride[1] == 1 else VECTOR
+
+
+def _row_bytes(layer: DepthwiseConvolution, network: IntegerNetwork) -> int:
+    """Return the bytes of a row of the ring, read in whole vectors."""
+    pitch, columns = _pitch(layer, network), _columns(layer, network)
+    outputs = network.tensor(layer.output).shape[1]
+    vectors = -(-outputs * pitch // VECTOR)
+    return max(columns * pitch, vectors * VECTOR + (TAPS - 1) * pitch)
+
+
 def _columns(layer: DepthwiseConvolution, network: IntegerNetwork) -> int:
     """Return how many columns a row of the ring has, those outside among them."""
     return (network.tensor(layer.output).shape[1] - 1) * layer.stride[1] + TAPS
@@ -53,8 +70,7 @@ def needs(layer: DepthwiseConvolution, network: IntegerNetwork) -> Needs:
     left = (next_row < 0) | (next_row < x.shape[0])
     taken = (rows + 1) * y.shape[1] > np.maximum(next_row, 0) * x.shape[1]
     in_place = y.size <= x.size and not (left & taken).any()
-    scratch = TAPS * VECTOR * _columns(layer, network)
-    return Needs(scratch, same=layer.inputs[:1] if in_place else ())
+    return Needs(TAPS * _row_bytes(layer, network), same=layer.inputs[:1] if in_place else ())
 
 
 def tap_groups(weight: np.ndarray) -> list[list[int]]:
@@ -74,23 +90,29 @@ def add_depthwise(layer: DepthwiseConvolution, program: Program) -> None:
     network = program.network
     x = network.tensor(layer.inputs[0])
     step = layer.requantization
-    columns = _columns(layer, network)
+    columns, pitch = _columns(layer, network), _pitch(layer, network)
+    out_bytes = network.tensor(layer.output).shape[1] * x.channels
+    line = pitch < VECTOR
     fields = window_fields(layer, program, (TAPS, TAPS), layer.stride) | {
         "top": layer.padding[0],
         "left": layer.padding[1],
         "pad_value": layer.pad_value,
         "columns": columns,
         "inside": max(0, min(x.shape[1], columns - layer.padding[1])),
+        "pitch": pitch,
+        "row": _row_bytes(layer, network),
         **last_step(step),
     }
     record = program.record(layer, "shape", "mve_depthwise_conv", fields)
-    words, places = _table(layer)
+    words, places = _table(layer, pitch)
     text = f"int8 weights {shape_text(layer.weight.shape)}, biases and what else channels have"
     table = program.constant(layer, "table", "int32_t", words, f"{text}, 16 by 16")
     groups = tap_groups(layer.weight)
     flags: dict[str, object] = {
         "groups": groups,
-        "part": x.channels % VECTOR != 0,
+        "line": line,
+        "offsets": [tap % TAPS * pitch for tap in range(9)],
+        "part": (out_bytes if line else x.channels) % VECTOR != 0,
         "lower": step.lower > -128,
         "upper": not step.capped and step.bounds[1] < 127,
         "words": words.shape[1],
@@ -99,6 +121,7 @@ def add_depthwise(layer: DepthwiseConvolution, program: Program) -> None:
         **places,
     }
     suffix = "s8" + ("" if len(groups) == 3 else "_pairs")
+    suffix += f"_line{pitch}" if line else ""
     suffix += ("_channel" if step.per_channel else "") + ("_cap" if step.capped else "")
     program.call(
         "mve/depthwise_conv",
@@ -111,18 +134,22 @@ def add_depthwise(layer: DepthwiseConvolution, program: Program) -> None:
     )
 
 
-def _table(layer: DepthwiseConvolution) -> tuple[np.ndarray, dict[str, int]]:
+def _table(layer: DepthwiseConvolution, pitch: int) -> tuple[np.ndarray, dict[str, int]]:
     """Return the words of each 16 channels, and at which of them its parts start.
 
     Upper bounds and negative shifts, a byte each and only where they differ, the weights tap by
-    tap, the biases. The shifts and the biases have the order `ORDER`.
+    tap, the biases. The shifts and the biases have the order `ORDER`. Channels that share a vector
+    with other columns are there as often.
     """
     step = layer.requantization
     channels = -(-layer.bias.size // VECTOR) * VECTOR
     groups = channels // VECTOR
 
+    def filled(values: np.ndarray) -> np.ndarray:
+        return padded(np.concatenate([values] * (VECTOR // pitch)), channels)
+
     def parted(values: np.ndarray) -> np.ndarray:
-        return padded(values, channels).reshape(groups, VECTOR)
+        return filled(values).reshape(groups, VECTOR)
 
     parts: list[np.ndarray] = []
     places = {"cap_at": 0, "shift_at": 0}
@@ -132,7 +159,7 @@ def _table(layer: DepthwiseConvolution) -> tuple[np.ndarray, dict[str, int]]:
     if step.per_channel:
         parts.append(as_words(parted(-step.shift)[:, ORDER]))
     places["weight_at"] = 4 * len(parts)
-    taps = padded(layer.weight.reshape(TAPS * TAPS, -1).T, channels)
+    taps = filled(layer.weight.reshape(TAPS * TAPS, -1).T)
     taps = taps.reshape(groups, VECTOR, -1).transpose(0, 2, 1)
     parts.append(as_words(taps.reshape(groups, -1)))
     places["bias_at"] = places["weight_at"] + TAPS * TAPS * VECTOR // 4

@@ -167,8 +167,8 @@ def _add_windows(
     plain &= bool((windows.starts == np.arange(windows.count) * windows.run).all())
     reach = _reach(layer, network)
     if plain:
-        line = {"in_height": 1, "out_height": 1, "in_width": windows.count}
-        fields = fields | line | {"out_width": windows.count}
+        line = {"in_height": 1, "out_height": 1, "stride_x": 1}
+        fields = fields | line | {"in_width": windows.count, "out_width": windows.count}
         reach = {"pitch": 0, "last_y": 0, "last_x": windows.count - 1}
     fields = fields | {
         "run": windows.run,
