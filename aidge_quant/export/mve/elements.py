@@ -97,7 +97,7 @@ def add_average_pool(layer: AveragePool, program: Program) -> None:
             "upper": layer.upper,
         }
     else:
-        last = {"bias": layer.bias, **last_step(step)}
+        last = {"bias": layer.bias, "factor": 0, "offset": 0, **last_step(step)}
     fields = window_fields(layer, program, layer.window, layer.stride) | last
     record = program.record(layer, "shape", "mve_avg_pool", fields)
     pointers = (program.pointer(layer.inputs[0]), program.pointer(layer.output))

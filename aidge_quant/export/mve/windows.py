@@ -163,8 +163,8 @@ def _add_windows(
     windows = _windows(layer, network)
     y = network.tensor(layer.output)
     # A kernel of one value that takes every position walks along one line of them.
-    plain = windows.lines == 1 and windows.run == fields["channels"] and windows.inside.all()
-    plain &= bool((windows.starts == np.arange(windows.count) * windows.run).all())
+    one = windows.lines == 1 and windows.run == fields["channels"] and windows.inside.all()
+    plain = one and np.array_equal(windows.starts, np.arange(windows.count) * windows.run)
     reach = _reach(layer, network)
     if plain:
         line = {"in_height": 1, "out_height": 1, "stride_x": 1}
