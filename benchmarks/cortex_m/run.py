@@ -22,7 +22,7 @@ import aidge_quant as aq
 from aidge_quant.integer.counts import layer_macs
 
 #: Cores that the channel-wise networks are measured on as well.
-CHANNEL_WISE = ("m4",)
+CHANNEL_WISE = ("m4", "m55")
 
 
 def arguments():
