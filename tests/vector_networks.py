@@ -36,6 +36,20 @@ class VectorBuilder(FastBuilder):
             dilation=(1, 1), padding=padding, pad_value=tensor.zero_point, **fields,
         )  # fmt: skip
 
+    def convolution_same(
+        self, x: str, kernel: tuple[int, int], residual: np.ndarray | None = None
+    ) -> str:
+        """Return a convolution with the shape of its input, which may be the residual too."""
+        tensor = self.tensors[[t.name for t in self.tensors].index(x)]
+        channels = tensor.shape[2]
+        taps = kernel[0] * kernel[1] * channels
+        fields = self.weights((channels, *kernel, channels), channels, taps)
+        return self.add(
+            il.Convolution, [x] if residual is None else [x, x], tensor.shape, stride=(1, 1),
+            dilation=(1, 1), padding=(kernel[0] // 2,) * 4, groups=1, pad_value=tensor.zero_point,
+            residual=residual, **fields,
+        )  # fmt: skip
+
     def pool(self, x: str, window: tuple[int, int]) -> str:
         """Return a mean, or a sum and a shift."""
         tensor = self.tensors[[t.name for t in self.tensors].index(x)]
@@ -86,3 +100,12 @@ def vector_network(seed: int) -> IntegerNetwork:
         b.add(il.FullyConnected, [fourth], (out,), **b.weights((out, inputs), out, inputs))
     )
     return b.network(*outputs, name=f"vector{seed}")
+
+
+def own_residual_network(seed: int) -> IntegerNetwork:
+    """Return a 3 x 3 convolution that adds its own input, between two others."""
+    b = VectorBuilder(2000 + seed)
+    first = b.input((6, 5, 8))
+    second = b.convolution_same(first, (1, 1))
+    third = b.convolution_same(second, (3, 3), residual=np.int32([17]))
+    return b.network(b.convolution_same(third, (1, 1)), name=f"own{seed}")

@@ -146,10 +146,16 @@ def find_values(
         moves = find_moves(layer, network, parts)
         front = dict.fromkeys(replaceable_inputs(layer, network), 0)
         asked = needs.get(layer.name, Needs(behind=front))
+        wholes = [place(name)[0] for name in moves.reads]
+        residuals = {place(name)[0] for name in asked.same}
         for name in moves.reads:
             whole, first, last = place(name)
-            read = Access(position, first, last, asked.behind.get(name), name in asked.same)
-            drafts[whole].reads.append(read)
+            distance, same = asked.behind.get(name), name in asked.same
+            if wholes.count(whole) > 1 and whole in residuals:
+                # Read as input and as residual: not in the same order, so it stays, or coincides
+                # where it could start there as either.
+                same, distance = same and (distance or 0) <= 0, None
+            drafts[whole].reads.append(Access(position, first, last, distance, same))
         whole, first, _ = place(layer.output)
         for start, stop in moves.writes:
             write = Access(position, first + start, first + stop)

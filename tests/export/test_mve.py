@@ -6,7 +6,7 @@ from c_builds import build_named
 from export_cases import Job, differing, export_all, random_networks
 from fast_networks import fast_network, heavy_network
 from small_networks import SMALL_NETWORKS, small_network
-from vector_networks import vector_network
+from vector_networks import own_residual_network, vector_network
 
 from aidge_quant.export.context import build_export
 from aidge_quant.export.mve.kernels import KERNELS
@@ -27,6 +27,7 @@ def fast_jobs(tmp_path_factory) -> list[Job]:
     networks = {f"f{seed}": fast_network(seed) for seed in FAST}
     networks |= {f"v{seed}": vector_network(seed) for seed in VECTOR}
     networks |= {f"h{seed}": heavy_network(seed) for seed in range(2)}
+    networks["own"] = own_residual_network(0)
     return export_all(tmp_path_factory.mktemp("fast"), networks, target="cortex-m55")
 
 
@@ -73,8 +74,20 @@ def test_layers_without_a_vector_kernel_keep_the_others():
 def test_the_vector_networks_run_in_place_somewhere():
     plans = [build_export(vector_network(seed), "net", "cortex-m55").plan for seed in VECTOR]
     values = [value for plan in plans for value in plan.values]
-    assert any(value.may_replace for value in values)
-    assert any(value.may_coincide for value in values)
+    assert any(distance > 0 for plan in plans for distance in plan.overlaps.distances.values())
+    assert any(plan.overlaps.same for plan in plans)
+
+
+def test_an_output_keeps_off_its_input_where_that_is_the_residual_too():
+    network = own_residual_network(0)
+    plan = build_export(network, "net", "cortex-m55").plan
+    middle = network.layers[1]
+    names = (middle.output, middle.inputs[0])
+    written, read = (
+        value.index for name in names for value in plan.values if name in value.tensors
+    )
+    assert (written, read) not in plan.overlaps.distances
+    assert plan.overlaps.same == set()
 
 
 def test_weights_are_in_vectors_of_16_taps_of_four_channels():
