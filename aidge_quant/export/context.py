@@ -10,7 +10,7 @@ import numpy as np
 from aidge_quant._version import __version__
 from aidge_quant.export import ctext
 from aidge_quant.export.calls import add_layers
-from aidge_quant.export.dsp.windows import dots, kinds
+from aidge_quant.export.dsp.printed import dots, kinds
 from aidge_quant.export.mve import windows as mve
 from aidge_quant.export.program import Ends, Program, shape_text, type_of
 from aidge_quant.export.regions import check_regions, describe_regions

@@ -78,7 +78,8 @@ def export_c(
         Recorded in metadata.json.
     target : {"generic", "cortex-m0", "cortex-m4", "cortex-m55", "rv32"}
         What the C is fast on: it chooses the kernels and the order of the weights. The C of every
-        target computes the same on every machine. "generic" is plain C throughout.
+        target computes the same on every machine. All but "cortex-m55" print the same kernels,
+        fast on all cores without vectors.
     input_in_arena : bool
         Give the inputs a place in the working memory, which is used again when they have been
         read: ``kws_input(&net)`` is where to write them. Without, they stay where the caller has

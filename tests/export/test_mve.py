@@ -73,7 +73,6 @@ def test_layers_without_a_vector_kernel_keep_the_others():
 
 def test_the_vector_networks_run_in_place_somewhere():
     plans = [build_export(vector_network(seed), "net", "cortex-m55").plan for seed in VECTOR]
-    values = [value for plan in plans for value in plan.values]
     assert any(distance > 0 for plan in plans for distance in plan.overlaps.distances.values())
     assert any(plan.overlaps.same for plan in plans)
 

@@ -11,7 +11,7 @@ from aidge_quant.errors import ExportError
 from aidge_quant.export import export_c, read_metadata
 from aidge_quant.export.context import build_export
 from aidge_quant.export.dsp.kernels import KERNELS
-from aidge_quant.export.dsp.windows import form_of, interleave, pack_nibbles
+from aidge_quant.export.dsp.weights import form_of, interleave, pack_nibbles
 from aidge_quant.export.target import TARGETS, choose_kernels
 from aidge_quant.integer import layers as il
 

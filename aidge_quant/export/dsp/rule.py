@@ -56,7 +56,7 @@ ENDINGS = {"ssat": "", "usat": "_relu", "ssat16": "", "usat15": "_relu", "": "_c
 
 
 def saturation(step: Requantization, output: dtype) -> str:
-    """Return the operation that sets the bounds, an instruction, or "" if it takes more than one."""
+    """Return the operation that sets the bounds in one instruction, or "" if it takes more."""
     return "" if step.capped else _SATURATIONS.get((output, *step.bounds), "")
 
 

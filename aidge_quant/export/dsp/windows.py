@@ -1,20 +1,20 @@
 """Convolutions and fully connected layers: products of widened windows and interleaved weights."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.export.affine import window_fields
 from aidge_quant.export.dsp.rule import add_call, ends_in_a_shift, saturation
+from aidge_quant.export.dsp.weights import form_of, interleave, largest_sum, pack_nibbles
 from aidge_quant.export.program import Program
 from aidge_quant.integer.layers import Affine, Convolution, FullyConnected
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.memory.needs import Needs
 
-_NARROW = 1 << 23  # sums of second channels that, times 256, are known modulo 2^32
-_INT4 = 1 << 27  # sums that may be 16 times as large
+# Sums that may be 16 times as large.
+_INT4 = 1 << 27
 
 
 def fits(layer: Affine, network: IntegerNetwork) -> bool:
@@ -23,7 +23,7 @@ def fits(layer: Affine, network: IntegerNetwork) -> bool:
     return (
         kinds in ({dtype.int8}, {dtype.int16})
         and layer.weight_dtype in (dtype.int8, dtype.int4)
-        and (layer.weight_dtype is dtype.int8 or _largest(layer, network) < _INT4)
+        and (layer.weight_dtype is dtype.int8 or largest_sum(layer, network) < _INT4)
         and ends_in_a_shift(layer, layer.requantization, network)
     )
 
@@ -160,74 +160,6 @@ def _residuals(layer: Affine, network: IntegerNetwork) -> tuple[str, ...]:
     return tuple(name for name in layer.inputs[1:] if network.tensor(name).dtype is kind)
 
 
-def _largest(layer: Affine, network: IntegerNetwork) -> int:
-    """Return a bound on the size of the sums of a layer."""
-    reach = -network.tensor(layer.inputs[0]).dtype.min
-    rows = np.abs(layer.weight.astype(np.int64)).reshape(layer.weight.shape[0], -1)
-    bounds = np.abs(layer.bias.astype(np.int64)) + reach * rows.sum(axis=1)
-    if layer.residual is not None:
-        bounds = bounds + reach * np.abs(layer.residual.astype(np.int64))
-    return int(bounds.max())
-
-
-def form_of(layer: Affine, network: IntegerNetwork) -> str:
-    """Return the form of the inner products.
-
-    "narrow" where two channels share an accumulator, "wide" where a sum may need more than the 24
-    bits that this leaves, "int4" for weights of 4 bits.
-    """
-    if layer.weight_dtype is dtype.int4:
-        return "int4"
-    small = network.tensor(layer.inputs[0]).dtype is dtype.int8
-    return "narrow" if small and _largest(layer, network) < _NARROW else "wide"
-
-
-def interleave(weight: np.ndarray, wide: bool) -> np.ndarray:
-    """Return the words that the inner products read.
-
-    Two channels and four taps make two words, for taps 0 and 2 and for taps 1 and 3. The low half
-    of a word belongs to the first of its taps, the high half to the second. A half holds, if
-    ``wide``, the weight of the first channel in its low byte and that of the second in its high
-    byte; else the first plus 256 times the second, which has the first in its low byte too.
-
-    Parameters
-    ----------
-    weight : int8 array (out, taps)
-        Filled up to an even number of channels with the last one, and to a multiple of 4 taps
-        with zeros.
-
-    Returns
-    -------
-    int32 array (ceil(out / 2), 2 * ceil(taps / 4))
-    """
-    out, taps = weight.shape
-    padded = np.zeros((-(-out // 2) * 2, -(-taps // 4) * 4), np.int64)
-    padded[:out, :taps] = weight
-    padded[out:] = padded[out - 1]
-    # (pairs of channels, 2, quads, second or first tap of a half, word of the quad)
-    quads = padded.reshape(padded.shape[0] // 2, 2, -1, 2, 2)
-    first, second = quads[:, 0], quads[:, 1]
-    halves = ((first & 255) if wide else first) + 256 * second
-    words = (halves[:, :, 0, :] & 0xFFFF) | ((halves[:, :, 1, :] & 0xFFFF) << 16)
-    return words.reshape(words.shape[0], -1).astype(np.uint32).view(np.int32)
-
-
-def pack_nibbles(words: np.ndarray) -> np.ndarray:
-    """Return one word for two: the high halves of its bytes are weights of the first.
-
-    Parameters
-    ----------
-    words : int32 array (pairs of channels, even number of words)
-        As `interleave` gives them in the wide form, of weights from -8 to 7.
-
-    Returns
-    -------
-    int32 array (pairs of channels, half as many words)
-    """
-    low = words.view(np.uint32) & np.uint32(0x0F0F0F0F)
-    return ((low[:, 0::2] << np.uint32(4)) | low[:, 1::2]).view(np.int32)
-
-
 def _add_windows(
     layer: Affine, program: Program, fields: dict[str, int | str], outputs: int
 ) -> None:
@@ -314,42 +246,3 @@ def add_fully_connected(layer: FullyConnected, program: Program) -> None:
         "pad_value": 0,
     }
     _add_windows(layer, program, fields, out)
-
-
-def dots(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the inner products that the variants of the convolution call, for the template."""
-    found: dict[str, dict[str, Any]] = {}
-    for columns, flag in ((4, "four"), (1, "one")):
-        for v in variants:
-            function = v[f"dot{columns}"]
-            if v[flag] and function not in found:
-                found[function] = {
-                    "function": function,
-                    "columns": columns,
-                    "form": v["form"],
-                    "ending": function.removeprefix(f"dot{columns}").upper(),
-                    "x": v["x"],
-                    "bits": 16 if v["half"] else 8,
-                }
-    return list(found.values())
-
-
-def kinds(variants: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the types that are read, and what is done with values of each, for the template."""
-    found = []
-    for type_, ending in (("int8_t", ""), ("int16_t", "16")):
-        those = [v for v in variants if v["half"] == ending]
-        found.append(
-            {
-                "type": type_,
-                "bits": 16 if ending else 8,
-                "ending": ending,
-                "four": any(v["four"] for v in those),
-                "windows": any(v["windows"] for v in those),
-                "cut_fours": any(v["windows"] and v["four"] for v in those),
-                "copies": any(
-                    v["windows"] or (v["plain"] and v["four"] and v["one"]) for v in those
-                ),
-            }
-        )
-    return found

@@ -1513,8 +1513,10 @@ typedef struct {
     int32_t upper;
 } digits_dsp_channel_t;
 
-/* Put the taps where the loop reads them. */
-static void digits_dsp_set_taps(digits_dsp_channel_t *channel, const int8_t *weight)
+/* Put the taps where the loop reads them. Always inline: of a call GCC 12 may think that nothing
+ * reads what it stores, as only assembly does.
+ */
+DIGITS_INLINE void digits_dsp_set_taps(digits_dsp_channel_t *channel, const int8_t *weight)
 {
     for (int32_t i = 0; i < 3; i++) {
         const int32_t first = weight[3 * i];
