@@ -172,6 +172,22 @@ def mixed_network(seed: int) -> IntegerNetwork:
     return b.network(y, name=f"mixed{seed}")
 
 
+def depthwise_network(seed: int) -> IntegerNetwork:
+    """Return 3 x 3 depthwise layers with every kind of bounds and both strides in one file."""
+    b = FastBuilder(seed)
+    size, channels = (17, 15), 3
+    x = b.input((*size, channels))
+    for stride, bounds in ((1, (-128, 127)), (1, (0, 127)), (1, (-100, 90)), (2, (-128, 100))):
+        padding, strides = (1, 1, 1, 1), (stride, stride)
+        size = window_shape(size, (3, 3), strides, (1, 1), padding)
+        step = Requantization(np.int8([8]), None, 0, *bounds, HALF_UP)
+        x = b.add(
+            il.DepthwiseConvolution, [x], (*size, channels), stride=strides, dilation=(1, 1),
+            padding=padding, pad_value=0, **b.affine((3, 3, channels), channels, requantization=step),
+        )  # fmt: skip
+    return b.network(x, name=f"depthwise{seed}")
+
+
 def heavy_network(seed: int) -> IntegerNetwork:
     """Return layers whose sums need more than 24 bits."""
     b = FastBuilder(seed)

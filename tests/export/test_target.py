@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from c_builds import QEMU_BUILDS, build_named
 from export_cases import Job, differing, export_all, random_networks
-from fast_networks import fast_network, heavy_network, mixed_network
+from fast_networks import depthwise_network, fast_network, heavy_network, mixed_network
 from small_networks import SMALL_NETWORKS, small_network
 
 from aidge_quant.errors import ExportError
@@ -27,6 +27,7 @@ def fast_jobs(tmp_path_factory) -> list[Job]:
     networks = {f"f{seed}": fast_network(seed) for seed in FAST}
     networks |= {f"h{seed}": heavy_network(seed) for seed in range(2)}
     networks |= {f"m{seed}": mixed_network(seed) for seed in MIXED}
+    networks |= {"d0": depthwise_network(0)}
     return export_all(tmp_path_factory.mktemp("fast"), networks, target="cortex-m4")
 
 
