@@ -181,9 +181,10 @@ def depthwise_network(seed: int) -> IntegerNetwork:
         padding, strides = (1, 1, 1, 1), (stride, stride)
         size = window_shape(size, (3, 3), strides, (1, 1), padding)
         step = Requantization(np.int8([8]), None, 0, *bounds, HALF_UP)
+        fields = b.affine((3, 3, channels), channels, requantization=step)
         x = b.add(
             il.DepthwiseConvolution, [x], (*size, channels), stride=strides, dilation=(1, 1),
-            padding=padding, pad_value=0, **b.affine((3, 3, channels), channels, requantization=step),
+            padding=padding, pad_value=0, **fields,
         )  # fmt: skip
     return b.network(x, name=f"depthwise{seed}")
 
