@@ -72,7 +72,7 @@ def _cortex_m(cpu: str, machine: str, *flags: str, memories: str = "mps2.ld") ->
     return Build(
         f"qemu-{cpu}",
         ("arm-none-eabi-gcc",),
-        (f"-mcpu={cpu}", "-mthumb", *flags, "--specs=rdimon.specs", *script),
+        (f"-mcpu={cpu}", "-mthumb", *flags, "--specs=rdimon.specs", "-nostartfiles", *script),
         runner=(
             "qemu-system-arm", "-M", machine, "-display", "none", "-monitor", "none",
             "-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel",
@@ -108,6 +108,7 @@ BUILDS = {
         _cortex_m("cortex-m3", "mps2-an385", "-O2", *WARNINGS),
         _cortex_m("cortex-m4", "mps2-an386", "-O2", *WARNINGS),
         _cortex_m("cortex-m7", "mps2-an500", "-O3"),
+        _cortex_m("cortex-m33", "mps2-an505", "-O2", *WARNINGS, memories="an505.ld"),
         _rv32("rv32imc", "-O2", *WARNINGS),
         _cortex_m(
             "cortex-m55", "mps3-an547", "-mfloat-abi=hard", "-O2", *WARNINGS, memories="mps3.ld"

@@ -27,6 +27,17 @@ ALL = (*NETWORKS, *ODD)
 #: Builds that the exported C of every network is tried with on 500 samples, or all there are.
 SLOW_BUILDS = ("gcc-O2", "gcc-Os", "gcc-m32", "clang-O2")
 
+#: Emulated cores, and the target of the C that each runs.
+CORES = {
+    "qemu-cortex-m0": "cortex-m0",
+    "qemu-cortex-m3": "generic",
+    "qemu-cortex-m4": "cortex-m4",
+    "qemu-cortex-m7": "cortex-m4",
+    "qemu-cortex-m33": "cortex-m4",
+    "qemu-cortex-m55": "cortex-m55",
+    "qemu-rv32imc": "rv32",
+}
+
 #: Multiply-accumulates that one unoptimized, sanitized run may take: some ten seconds.
 SANITIZED_WORK = 300_000_000
 
@@ -64,9 +75,9 @@ def accuracy(name, count, **options):
     return (integer == labels).mean(), (float_ == labels).mean()
 
 
-def differing(network, folder, q, build):
-    """Return how many output values of the C differ from the golden model."""
-    aq.export_c(network, folder, name="net", test_inputs=_first(q, 2))
+def differing(network, folder, q, build, **options):
+    """Return how many values of the C, exported with options, differ from the golden model."""
+    aq.export_c(network, folder, name="net", test_inputs=_first(q, 2), **options)
     expected = network.run(q)
     got = run_c(folder, network, q, **build.options)
     if not isinstance(expected, dict):
@@ -134,7 +145,27 @@ def test_an_emulated_cortex_m4_gives_the_golden_model(name, mode, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["generic", "cortex-m4", "cortex-m55"])
+@pytest.mark.qemu
+@pytest.mark.parametrize("build", CORES)
+@pytest.mark.parametrize("name", ALL)
+def test_every_emulated_core_gives_the_golden_model(name, build, tmp_path):
+    network = aq.lower(quantized(name, single_shift=True, optimize_signs=True))
+    q = network.quantize_input(samples(name)[1][:2])
+    options = {"target": CORES[build], "input_in_arena": True}
+    assert differing(network, tmp_path / "net", q, build_named(build), **options) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_networks_in_stripes_give_the_golden_model(name, tmp_path):
+    network = aq.lower(quantized(name, single_shift=True))
+    q = network.quantize_input(samples(name)[1][:2])
+    options = {"input_in_arena": True, "stripes": True}
+    assert differing(network, tmp_path / "net", q, build_named("gcc-O2"), **options) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["generic", "cortex-m55"])
 @pytest.mark.parametrize("name", ALL)
 def test_the_memory_plan_is_near_its_bound(name, target):
     network = aq.lower(quantized(name, single_shift=True))

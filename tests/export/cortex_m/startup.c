@@ -1,8 +1,28 @@
-/* Vector table of a Cortex-M for emulated boards; newlib's start-up code does the rest. */
+/* Vector table and start of a Cortex-M for emulated boards. QEMU puts code and data in place when it
+ * loads the file, so that only the rest has to be cleared; newlib's own start-up code would put stack
+ * and heap where semihosting says, which is not memory of the program on every board.
+ */
 #include <stdint.h>
+#include <stdlib.h>
 
 extern uint32_t __stack;
-extern void _start(void);
+extern uint32_t __bss_start__[];
+extern uint32_t __bss_end__[];
+
+extern int main(void);
+extern void initialise_monitor_handles(void);
+extern void reset(void);
+extern void _init(void);
+extern void _fini(void);
+
+/* What newlib calls before and after main. */
+void _init(void)
+{
+}
+
+void _fini(void)
+{
+}
 
 static void stop(void)
 {
@@ -10,15 +30,19 @@ static void stop(void)
     }
 }
 
-/* The registers of floating point, which the vectors are in, are switched off at first. */
-static void reset(void)
+void reset(void)
 {
 #if defined(__ARM_FEATURE_MVE)
+    /* The registers of floating point, which the vectors are in, are switched off at first. */
     *(volatile uint32_t *)0xE000ED88u |= 0x00F00000u;
     __asm__ volatile("dsb\n"
                      "isb\n" ::: "memory");
 #endif
-    _start();
+    for (uint32_t *to = __bss_start__; to < __bss_end__; to++) {
+        *to = 0;
+    }
+    initialise_monitor_handles();
+    exit(main());
 }
 
 typedef union {
