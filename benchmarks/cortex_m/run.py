@@ -21,9 +21,6 @@ from tables import BASELINE, complaints, print_table, write_baseline
 import aidge_quant as aq
 from aidge_quant.integer.counts import layer_macs
 
-#: Cores that the channel-wise networks are measured on as well.
-CHANNEL_WISE = ("m4", "m55")
-
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -32,9 +29,6 @@ def arguments():
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument(
         "--layers", action="store_true", help="single layers on the M4 instead, with rough cycles"
-    )
-    parser.add_argument(
-        "--stripes", action="store_true", help="first layers in stripes; not for the baseline"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave the exports there")
@@ -57,7 +51,7 @@ def jobs(options):
     for model in options.models:
         for mode in options.modes:
             for core in options.cores:
-                if mode == "tensor" or core in CHANNEL_WISE:
+                if MODES[mode].cores is None or core in MODES[mode].cores:
                     found.setdefault((model, mode, CORES[core].target), []).append(core)
     return found
 
@@ -71,7 +65,7 @@ def measured(options, folder):
             networks[model, mode] = quantized(model, mode)
         network, inputs = networks[model, mode]
         export = folder / f"{model}-{mode}-{target}"
-        choices = {"target": target, "input_in_arena": True, "stripes": options.stripes}
+        choices = {"target": target, "input_in_arena": True} | MODES[mode].export
         aq.export_c(network, export, name=model, test_inputs=inputs, overwrite=True, **choices)
         macs = sum(layer_macs(network, layer) for layer in network.layers)
         for core in cores:
@@ -88,8 +82,8 @@ def main():
         list(CORES),
         list(MODES),
     )
-    if options.update and (not whole or options.stripes):
-        print("--update wants all models, cores and modes, without stripes", file=sys.stderr)
+    if options.update and not whole:
+        print("--update wants all models, cores and modes", file=sys.stderr)
         return 2
     try:
         compiler = compiler_version()

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from boards import CORES
-from models import MODELS
+from models import MODELS, MODES
 
 HERE = Path(__file__).resolve().parent
 BASELINE = HERE / "baseline.json"
@@ -36,7 +36,7 @@ def print_table(rows, with_peers=True):
                 continue
             print(f"{CORES[core].title}, {MODELS[model].title}")
             for row in ours:
-                print(_line(f"  ours, {row['mode']}-wise", row, row["macs"]))
+                print(_line(f"  ours, {MODES[row['mode']].title}", row, row["macs"]))
             for peer in others if with_peers else ():
                 if (peer["core"], peer["model"]) == (core, model):
                     share = ours[0]["instructions"] / peer["instructions"]
