@@ -11,11 +11,11 @@ ALIGNMENT = 4
 
 # Steps of the local search times the square of the number of values. A plan takes at most about two
 # seconds for it; most take none, as their first order reaches the bound.
-EFFORT = 1_500_000
-_STARTS = 5
+EFFORT = 600_000
+_STARTS = 3
 # A plan so near its bound is good enough.
 _NEAR = 1.005
-_STEPS = 200
+_STEPS = 60
 
 
 def aligned(size: int) -> int:

@@ -110,7 +110,9 @@ def plan_memory(
     plan = _plan(network, joined, needs, input_in_arena, regions, quick)
     if quick or regions or joined == apart or plan.arena_size <= plan.lower_bound:
         return plan
-    other = _plan(network, apart, needs, input_in_arena, regions, quick)
+    other = _plan(network, apart, needs, input_in_arena, regions, quick=True)
+    if other.lower_bound < plan.arena_size < other.arena_size:
+        other = _plan(network, apart, needs, input_in_arena, regions, quick)
     return min(plan, other, key=_size)
 
 

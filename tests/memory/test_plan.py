@@ -201,7 +201,7 @@ def test_inputs_in_the_arena_are_as_safe(name):
     assert all(places[name].kind == "arena" for name in network.inputs)
 
 
-@many
+@settings(many, max_examples=50)
 @given(integer_networks(max_layers=12))
 def test_inputs_of_random_networks_in_the_arena_are_as_safe(network):
     expect_sound(network, input_in_arena=True)

@@ -44,6 +44,7 @@ def test_integers_of_every_combination_agree(name, ends):
         assert np.array_equal(aq.run(graph, x if ends["rescale_inputs"] else q), golden)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fake", [True, False])
 def test_every_combination_without_rounding_is_the_float_network(fake):
     names = ("channel_wise", "optimize_signs", "single_shift", "correct_biases", *ENDS)

@@ -169,7 +169,7 @@ def test_the_least_that_an_error_names_can_be_met():
         proposed(graph, flash_budget=1)
     least = int(str(raised.value).split("take ")[1].split()[0])
     result = proposed(graph, flash_budget=least)
-    assert result.proposal.flash == least
+    assert result.proposal.flash <= least  # arrays that turn out equal are stored once
     assert set(weight_bits(result.network)) == {4}
     with pytest.raises(aq.DataError):
         proposed(graph, flash_budget=least - 1)
