@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,7 +124,7 @@ HOST_BUILDS = tuple(name for name in BUILDS if not name.startswith("qemu"))
 QEMU_BUILDS = tuple(name for name in BUILDS if name.startswith("qemu"))
 
 
-def slower(names: Sequence[str], quick: Sequence[str]) -> list[Any]:
+def slower(names: Iterable[str], quick: Sequence[str]) -> list[Any]:
     """Return parameters of a test for all names, marked slow but for the quick ones."""
     return [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in names]
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 import shared_data
-from c_builds import build_named
+from c_builds import build_named, slower
 from networks import NETWORKS, random_samples
 
 import aidge_quant as aq
@@ -99,7 +99,7 @@ def test_integers_equal_the_reference_system(name):
     assert len(x) == 200
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", slower(MODES, ["shift"]))
 @pytest.mark.parametrize("name", ALL)
 def test_the_golden_model_equals_the_graph_and_the_c(name, mode, tmp_path):
     graph = quantized(name, **MODES[mode])

@@ -68,6 +68,7 @@ def test_each_option_reaches_the_network(data, tmp_path):
     assert found[1]["sizes"]["parameters"] < 0.7 * found[0]["sizes"]["parameters"]
 
 
+@pytest.mark.slow
 def test_the_default_is_the_recipe_of_python(data, tmp_path):
     with np.load(data) as arrays:
         result = aq.quantize(MODEL, arrays["x_calib"])
@@ -106,6 +107,7 @@ def test_an_option_of_the_other_recipe_is_refused(option, recipe, data, tmp_path
     assert (status, message in said.err) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_ladder_is_shown_on_request(data, tmp_path, capsys):
     export(data, tmp_path / "a", "--no-verify", "--json")
     rows = said_as_json(capsys)["ladder"]
@@ -128,6 +130,7 @@ def test_few_samples_do_for_the_published_pipeline(data, tmp_path, capsys):
     assert export(data, tmp_path / "out", "--samples", "7", recipe=PUBLISHED) == 0
 
 
+@pytest.mark.slow
 def test_a_budget_is_kept_and_its_choices_are_shown(data, tmp_path, capsys):
     assert export(data, tmp_path / "a", "--flash-budget", "9000", "--json") == 0
     found = said_as_json(capsys)

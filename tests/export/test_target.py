@@ -16,7 +16,7 @@ from aidge_quant.export.target import TARGETS, choose_kernels
 from aidge_quant.integer import layers as il
 
 FAST = range(24)
-MORE = range(24, 100)
+MORE = range(24, 64)
 MIXED = range(16)
 QUICK_QEMU_BUILDS = ("qemu-cortex-m0", "qemu-cortex-m3", "qemu-cortex-m4", "qemu-rv32imc")
 HOST_BUILDS = ("gcc-sanitized", "gcc-O2", "gcc-m32", "clang-O2")

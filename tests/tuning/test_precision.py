@@ -64,6 +64,7 @@ GRAPHS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
 def test_sixteen_bits_bring_the_network_nearer_to_float_and_its_c_to_the_same_bits(name, tmp_path):
     graph = GRAPHS[name]()
@@ -141,6 +142,7 @@ def test_layers_may_have_bits_of_their_own():
     assert types == [aq.dtype.int16, aq.dtype.int4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "effort"), [(8, "balanced"), (16, "fast")])
 def test_a_row_whose_sum_would_leave_int32_is_given_a_coarser_scale(bits, effort):
     d = Drawing("long_sum")

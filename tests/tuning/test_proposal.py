@@ -51,6 +51,7 @@ def weight_bits(network):
     return [layer.weight_dtype.bits for layer in network.layers if isinstance(layer, Affine)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -93,6 +94,7 @@ def test_a_budget_that_holds_all_changes_nothing():
     assert [row.change for row in result.proposal] == [0.0] * len(result.proposal)
 
 
+@pytest.mark.slow
 def test_a_smaller_budget_takes_more_narrow_layers_and_a_larger_error():
     graph = deep()
     flash, _ = plain(deep)

@@ -65,6 +65,7 @@ def test_every_layer_ends_in_a_shift():
     assert all(layer.requantization.multiplier is None for layer in layers)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_networks_and_the_input_stays():
     graph = CASES["residual"]()
     before, x = str(graph), feeds(graph, SAMPLES, 1)
