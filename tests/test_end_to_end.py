@@ -169,8 +169,8 @@ def test_networks_in_stripes_give_the_golden_model(name, tmp_path):
 @pytest.mark.parametrize("name", ALL)
 def test_the_memory_plan_is_near_its_bound(name, target):
     network = aq.lower(quantized(name, single_shift=True))
-    # The bound sees single layers; here three large values meet two by two.
-    limit = 1.06 if (name, target) == ("qonnx_espcn_float", "cortex-m55") else 1.02
+    # The bound sees single layers; the vector kernels' working memory meets values in turn.
+    limit = 1.06 if target == "cortex-m55" else 1.02
     for input_in_arena in (False, True):
         plan = plan_for(network, target, input_in_arena=input_in_arena)[1]
         assert plan.arena_size <= max(4, limit * plan.lower_bound)

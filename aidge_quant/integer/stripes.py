@@ -97,6 +97,8 @@ class _Stripe:
         self.layers: list[Layer] = []
         self.tensors: list[IntegerTensor] = []
         self._network = network
+        # Two stripes may need the same rows: the names say whose they are.
+        self._name = f"{start}-{end - 1}"
         rows = _rows(network, chain, start, end)
         self._add_slice(chain[0].inputs[0], *rows[0])
         for layer, (first, stop) in zip(chain, rows[1:], strict=True):
@@ -104,7 +106,7 @@ class _Stripe:
 
     def _tensor(self, name: str, first: int, stop: int) -> str:
         tensor = self._network.tensor(name)
-        named = f"{name}[{first}:{stop}]"
+        named = f"{name}[{first}:{stop}] for {self._name}"
         shape = (stop - first, *tensor.shape[1:])
         self.tensors.append(
             dataclasses.replace(tensor, name=named, shape=shape, onnx_shape=shape, layout=(0, 1, 2))
@@ -118,7 +120,7 @@ class _Stripe:
 
     def _add(self, layer: Layer, first: int, stop: int) -> None:
         fields: dict[str, Any] = {
-            "name": f"{layer.name}[{first}:{stop}]",
+            "name": f"{layer.name}[{first}:{stop}] for {self._name}",
             "inputs": (self.layers[-1].output,),
             "output": self._tensor(layer.output, first, stop),
         }

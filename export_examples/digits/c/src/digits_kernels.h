@@ -998,7 +998,8 @@ static void digits_dsp_column(const digits_dsp_conv_t *c, const int8_t *x, int32
     const int32_t at = ((iy * c->in_width) + ix) * c->channels;
 
     /* What is read between two rows must be the input's too. */
-    if ((iy >= 0) && (ix >= 0) && (iy <= c->last_y) && (ix <= c->last_x) && (at <= c->last)) {
+    if ((iy >= 0) && (ix >= 0) && (at >= 0) && (iy <= c->last_y) && (ix <= c->last_x)
+            && (at <= c->last)) {
         digits_dsp_widen(&x[at], c->kernel_height, c->row / 4, c->gap, to, 0);
     } else {
         digits_dsp_gather(c, x, iy, ix, window);
