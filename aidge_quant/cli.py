@@ -214,7 +214,7 @@ def _natural(text: str) -> int:
 def _region(text: str) -> tuple[str, int]:
     """Return name and bytes of a ``--region``."""
     name, equals, size = text.partition("=")
-    if not equals or not size.isdigit():
+    if not equals or not size.isdecimal():
         raise argparse.ArgumentTypeError(
             f"expected NAME=BYTES, for example dtcm=16384, got {text!r}"
         )

@@ -49,6 +49,8 @@ def test_a_region_is_filled_and_a_wrong_one_refused(data, tmp_path, capsys):
     assert export(data, tmp_path / "out", "--region", "dtcm=800", "--json") == 0
     sizes = json.loads(capsys.readouterr().out)["sizes"]
     assert 0 < sizes["regions"]["dtcm"] <= 800
+    assert export(data, tmp_path / "bad", "--region", "a=80", "--region", "a=90") == 2
+    assert "--region: expected every name once, came a, a" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         export(data, tmp_path / "bad", "--region", "dtcm")
     assert "expected NAME=BYTES, for example dtcm=16384, got 'dtcm'" in capsys.readouterr().err

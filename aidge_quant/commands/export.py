@@ -20,9 +20,11 @@ from aidge_quant.commands.quantize import (
     story_lines,
 )
 from aidge_quant.commands.settings import TunedSettings, chosen_settings
+from aidge_quant.errors import ExportError
 from aidge_quant.executor import run
 from aidge_quant.export import Verification, check_export, export_c, read_metadata, run_c
 from aidge_quant.export.build import find_compiler
+from aidge_quant.export.regions import check_regions
 from aidge_quant.export.verify import compare
 from aidge_quant.graph import GraphView
 from aidge_quant.integer.network import Arrays, IntegerNetwork
@@ -39,6 +41,7 @@ def export_command(arguments: Namespace, console: Console) -> int:
         # The least memory is wanted: nothing is widened into the budget, which remains a limit.
         settings = dataclasses.replace(settings, ram_budget=None)
     check_export(arguments.output, name=arguments.name, overwrite=arguments.overwrite)
+    regions = _regions(arguments.region)
     if arguments.verify:
         find_compiler(None)  # before the work: without one, --no-verify is the way
     own = arguments.labels if arguments.test is None else None
@@ -74,7 +77,7 @@ def export_command(arguments: Namespace, console: Console) -> int:
             "target": arguments.target,
             "input_in_arena": arguments.input_in_arena or arguments.ram,
             "stripes": arguments.ram,
-            "regions": dict(arguments.region),
+            "regions": regions,
             "flash_budget": arguments.flash_budget,
             "ram_budget": arguments.ram_budget,
         }
@@ -99,6 +102,16 @@ def export_command(arguments: Namespace, console: Console) -> int:
         lines += _lines(kind, figures, folder, check, quantized)
         console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
     return 0 if check is None or check.identical == check.total else 1
+
+
+def _regions(named: list[tuple[str, int]]) -> dict[str, int]:
+    """Return the memory regions of the command line, checked before the work begins."""
+    regions = dict(named)
+    if len(regions) < len(named):
+        names = ", ".join(name for name, _ in named)
+        raise ExportError(f"--region: expected every name once, came {names}")
+    check_regions(regions)
+    return regions
 
 
 def _verified(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from aidge_quant.integer.counts import layer_macs
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.memory.overlaps import Overlaps
-from aidge_quant.memory.placement import end_of, place_values
+from aidge_quant.memory.placement import aligned, end_of, place_values
 from aidge_quant.memory.values import Value
 
 #: Of what is in none of the regions that the caller names.
@@ -34,7 +34,9 @@ def divide(
         inside: list[Value] = []
         for value in left:
             tried = [*inside, value]
-            if value.size <= size and end_of(tried, place_values(tried, overlaps, 0)) <= size:
+            if aligned(value.size) > size:
+                continue
+            if aligned(end_of(tried, place_values(tried, overlaps, 0))) <= size:
                 inside = tried
         found[name] = inside
         taken = {value.index for value in inside}

@@ -160,6 +160,12 @@ def test_regions_are_filled_first_and_never_too_far():
     assert plan.arena_size < build_export(network, "net").plan.arena_size
 
 
+@pytest.mark.parametrize("size", [11, 305, 701, 1199])
+def test_a_region_of_odd_size_is_not_exceeded_either(size):
+    plan = build_export(wide_network(0), "net", regions={"fast": size}).plan
+    assert plan.regions["fast"] <= size
+
+
 def test_the_first_region_gets_what_is_read_most_often():
     network = wide_network(0)
     plan = build_export(network, "net", "cortex-m4", regions={"fast": 2000}).plan
@@ -171,6 +177,10 @@ def test_the_first_region_gets_what_is_read_most_often():
     ("regions", "message"),
     [
         ({"arena": 100}, "region 'arena': expected a name in lower case other than 'arena'"),
+        ({"net": 100}, "region 'net': expected a name in lower case other than"),
+        ({"i": 100}, "region 'i': expected a name"),
+        ({"input": 100}, "region 'input': expected a name"),
+        ({"output_x": 100}, "region 'output_x': expected a name"),
         ({"Fast": 100}, "region 'Fast': expected a name in lower case"),
         ({"9": 100}, "'9' is not a C identifier"),
         ({"fast": 3}, "region fast: expected a number of bytes from 4, came 3"),
