@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from c_builds import WARNINGS, absent
-from fast_networks import fast_network, heavy_network
+from fast_networks import fast_network, heavy_network, mixed_network
 from small_networks import SMALL_NETWORKS, small_network
 
 from aidge_quant.export import export_c
@@ -36,7 +36,7 @@ COMPILERS = {
 def sources(tmp_path_factory) -> dict[str, list[Path]]:
     """Return the C files of many networks, by target."""
     networks = {f"f{seed}": fast_network(seed) for seed in range(4)}
-    networks |= {"h0": heavy_network(0)}
+    networks |= {"h0": heavy_network(0), "m1": mixed_network(1), "m8": mixed_network(8)}
     networks |= {f"s_{name}": small_network(name) for name in [*SMALL_NETWORKS][::4]}
     found = {}
     for target in TARGETS:
@@ -63,7 +63,7 @@ def compiled(command, files, folder) -> str:
         *(
             (name, level)
             for name in ("gcc cortex-m4", "gcc cortex-m55")
-            for level in ("-Os", "-O0")
+            for level in ("-Os", "-O3", "-O0")
         ),
     ],
 )

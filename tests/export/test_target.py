@@ -99,11 +99,14 @@ def test_all_networks_for_a_cortex_m4_equal_the_golden_model_elsewhere(more_jobs
 
 @pytest.mark.qemu
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in QEMU_BUILDS if n != "qemu-cortex-m55"])
+@pytest.mark.parametrize("name", QEMU_BUILDS)
 def test_all_networks_for_a_cortex_m4_equal_the_golden_model(
     fast_jobs, more_jobs, other_jobs, name
 ):
-    assert differing(fast_jobs + more_jobs + other_jobs, build_named(name)) == {}
+    # In several programs: all of them do not fit into the code memory of the emulated Cortex-M55.
+    jobs = fast_jobs + more_jobs + other_jobs
+    for first in range(0, len(jobs), 64):
+        assert differing(jobs[first : first + 64], build_named(name)) == {}
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -35,7 +35,6 @@ def fits(layer: DepthwiseConvolution, network: IntegerNetwork) -> bool:
         and y.dtype is x.dtype
         and layer.residual is None
         and affine_fits(layer, network)
-        and int(layer.weight.min()) >= -127
     )
 
 

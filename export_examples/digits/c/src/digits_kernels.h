@@ -90,6 +90,18 @@ static inline int32_t digits_requantize(int32_t acc, int32_t shift, int32_t lowe
 #define DIGITS_INLINE static inline
 #endif
 
+#if DIGITS_THUMB != 0
+/* Lines without instructions. A compiler takes a line of assembly for 4 bytes and does not see that
+ * lines are repeated: so many as are added then keep what it places behind them within reach.
+ */
+#define DIGITS_LINES_32 \
+    "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n" \
+    "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
+#define DIGITS_LINES_128 \
+    DIGITS_LINES_32 DIGITS_LINES_32 DIGITS_LINES_32 DIGITS_LINES_32
+#define DIGITS_LINES_256 DIGITS_LINES_128 DIGITS_LINES_128
+#endif
+
 DIGITS_STATIC_ASSERT((int32_t)UINT32_MAX == -1, conversion_to_signed_wraps);
 
 #if DIGITS_THUMB == 2
@@ -230,6 +242,7 @@ static void digits_dsp_widen(const int8_t *from, int32_t rows, int32_t quads, in
                 "strh r9, [r1], #32\n"
 #endif
                 ".endr\n"
+                DIGITS_LINES_32
                 "cmp r0, r10\n"
                 "bne 2b\n"
                 "add r0, r0, r3\n"
@@ -410,6 +423,7 @@ DIGITS_INLINE void digits_dot4(const int16_t *columns,
                 "mla r9, lr, r3, r9\n"
 #endif
                 ".endr\n"
+                DIGITS_LINES_256
                 "ldr r2, [sp]\n"
                 "cmp r0, r2\n"
                 "bne 1b\n"
@@ -514,6 +528,7 @@ DIGITS_INLINE void digits_dot4(const int16_t *columns,
                 "add lr, lr, r4\n"
 
                 ".endr\n"
+                DIGITS_LINES_128
                 "ldr r4, [sp, #4]\n"
                 "cmp r0, r4\n"
                 "beq 2f\n"
@@ -664,6 +679,7 @@ DIGITS_INLINE void digits_dot1(const int8_t *window, const int32_t *weight,
                 "mla r8, lr, r12, r8\n"
 #endif
                 ".endr\n"
+                DIGITS_LINES_128
                 "cmp r0, r3\n"
                 "bne 1b\n"
             : "+r"(a0), "+r"(a1), "+r"(a2), "+r"(a3), "+r"(from), "+r"(words), "+r"(more),
@@ -889,6 +905,7 @@ DIGITS_INLINE void digits_dot1_eight(const int8_t *window,
                 "mla r5, lr, r7, r5\n"
 
                 ".endr\n"
+                DIGITS_LINES_128
                 "ldr r7, [sp]\n"
                 "cmp r0, r7\n"
                 "bne 1b\n"
@@ -1106,6 +1123,7 @@ static void digits_dsp_conv_s8_channel_four(
                 "mla r9, lr, r3, r9\n"
 #endif
                 ".endr\n"
+                DIGITS_LINES_256
                 "ldr r2, [sp, #4]\n"
                 "cmp r0, r2\n"
                 "bne 2b\n"
@@ -1460,6 +1478,7 @@ static void digits_dsp_plane(const digits_dsp_depthwise_conv_t *c, const int8_t 
                 "strh r11, [r1], #2\n"
                 "strh r12, [r1], #2\n"
                 ".endr\n"
+                DIGITS_LINES_32
                 "cmp r1, r10\n"
                 "bne 2b\n"
                 "3:\n"
