@@ -19,6 +19,7 @@ import onnx
 import onnx.backend.test.case.node as node_cases
 from onnx import numpy_helper
 
+from aidge_quant.dtypes import dtype
 from aidge_quant.errors import AidgeQuantError
 from aidge_quant.executor import evaluate
 from aidge_quant.onnx_io.reader import read_model
@@ -83,7 +84,10 @@ def _run(case) -> str:
             outputs = evaluate(graph, used)
         for name, wanted in zip((o.name for o in case.model.graph.output), expected, strict=True):
             found = outputs[name]
-            if found.shape != np.shape(wanted) or found.dtype != np.asarray(wanted).dtype:
+            wanted = np.asarray(_array(wanted))
+            if wanted.dtype.name in dtype.__members__:  # 4 bits are stored in 8
+                wanted = wanted.astype(dtype(wanted.dtype.name).numpy)
+            if found.shape != wanted.shape or found.dtype != wanted.dtype:
                 return f"{name} is {found.dtype}{found.shape}"
             if not np.allclose(found, wanted, case.rtol, max(case.atol, ABSOLUTE), equal_nan=True):
                 return f"{name} differs"

@@ -22,10 +22,13 @@ class Case(NamedTuple):
     expected: Callable[..., Any]
     integers: bool = False  #: also takes int8 data, on which ``expected`` is exact
     positive: bool = False  #: the data must be above 0
+    #: The type of each input, where they differ; float32 ones are scales: positive.
+    types: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         sizes = "_".join("x".join(map(str, shape)) or "scalar" for shape in self.shapes)
-        return f"{self.operator.type}-{sizes}"
+        kinds = "-" + "_".join(self.types) if self.types else ""
+        return f"{self.operator.type}-{sizes}{kinds}"
 
 
 def conv(
@@ -175,6 +178,72 @@ def _normalize(x: np.ndarray, *stats: np.ndarray) -> np.ndarray:
     return (x - average) / np.sqrt(variance + 1e-5) * scale + bias
 
 
+def stored(steps: np.ndarray, kind: str) -> np.ndarray:
+    """Return whole numbers saturated to an integer type."""
+    limits = np.iinfo(kind)
+    return np.clip(steps, limits.min, limits.max).astype(kind)
+
+
+def requantized(
+    total: np.ndarray, factor: np.ndarray, scale: np.ndarray, zero: np.ndarray
+) -> np.ndarray:
+    """Return what a quantized operator makes of an accumulator, as ONNX Runtime rounds it."""
+    ratio = factor.astype(np.float32) / scale.astype(np.float32)
+    return stored(np.rint(total.astype(np.float32) * ratio) + int(zero), zero.dtype.name)
+
+
+def reals(q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """Return real values in float32."""
+    return (q.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale
+
+
+def steps(x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """Return real values quantized, ties to even."""
+    return stored(np.rint(x / scale).astype(np.float64) + int(zero), zero.dtype.name)
+
+
+def less(q: np.ndarray, zero: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return integers less their zero points in int64."""
+    return q.astype(np.int64) - column(zero.astype(np.int64), axis, q.ndim)
+
+
+def column(values: np.ndarray, axis: int, rank: int) -> np.ndarray:
+    """Return a row of values shaped to run along an axis."""
+    shape = [1] * rank
+    shape[axis] = -1
+    return values.reshape(shape) if values.ndim else values
+
+
+def _dynamic(x: np.ndarray) -> tuple[np.ndarray, ...]:
+    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    scale = np.float32((np.float32(high) - np.float32(low)) / np.float32(255))
+    zero = stored(np.rint(np.asarray(np.float32(-low) / scale)), "uint8")
+    return steps(x, scale, zero), np.asarray(scale), zero
+
+
+def _qlinear_conv(x, xs, xz, w, ws, wz, ys, yz, b=None) -> np.ndarray:  # type: ignore[no-untyped-def]
+    total = plain_conv(_GROUPED)(less(x, xz), less(w, wz), None if b is None else b.astype(int))
+    return requantized(total, column(xs * ws, 1, 4), ys, yz)
+
+
+def _qgemm(a, sa, za, b, sb, zb, c, sy, zy) -> np.ndarray:  # type: ignore[no-untyped-def]
+    return requantized(less(a, za) @ less(b, zb).T + c, sa * sb, sy, zy)
+
+
+def _between(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """Return a function of two real tensors between dequantization and quantization."""
+
+    def compute(*arrays: np.ndarray) -> np.ndarray:
+        data = [reals(*arrays[i : i + 3]) for i in range(0, len(arrays) - 2, 3)]
+        return steps(function(*data), *arrays[-2:])
+
+    return compute
+
+
+def _one(kind: str) -> tuple[str, str, str]:
+    return kind, "float32", kind
+
+
 _D = (2, 4, 6, 5)  # most rows: batch, channels, height, width
 _FLAT = (3, 7)
 
@@ -305,6 +374,95 @@ CASES: list[Case] = [
         True,
     ),
     Case(ops.Dequantizer(0.5), (_D,), lambda x: (x * 0.5).astype(np.float32), True),
+    Case(ops.QuantizeLinear(), (_D, (), ()), steps, types=("float32", "float32", "int8")),
+    Case(
+        ops.QuantizeLinear(1),
+        (_D, (4,), (4,)),
+        lambda x, s, z: np.stack([steps(x[:, i], s[i], z[i]) for i in range(4)], 1),
+        types=("float32", "float32", "uint16"),
+    ),
+    Case(ops.DequantizeLinear(), (_D, (), ()), reals, types=_one("uint8")),
+    Case(
+        ops.DequantizeLinear(-1),
+        (_FLAT, (7,), (7,)),
+        reals,
+        types=_one("int16"),
+    ),
+    Case(ops.DynamicQuantizeLinear(), (_D,), _dynamic, types=("float32",)),
+    Case(
+        ops.ConvInteger(_GROUPED.stride, _GROUPED.dilation, _GROUPED.padding, 2),
+        (_D, (6, 2, 3, 2), (), (6,)),
+        lambda x, w, xz, wz: plain_conv(_GROUPED)(less(x, xz), less(w, wz)).astype(np.int32),
+        types=("uint8", "int8", "uint8", "int8"),
+    ),
+    Case(
+        ops.MatMulInteger(),
+        (_FLAT, (7, 5), (3,), (5,)),
+        lambda a, b, za, zb: (less(a, za) @ less(b, zb, 1)).astype(np.int32),
+        types=("int8", "uint8", "int8", "uint8"),
+    ),
+    Case(
+        ops.QLinearConv(_GROUPED.stride, _GROUPED.dilation, _GROUPED.padding, 2),
+        (_D, (), (), (6, 2, 3, 2), (6,), (6,), (), (), (6,)),
+        _qlinear_conv,
+        types=(*_one("uint8"), *_one("int8"), "float32", "uint8", "int32"),
+    ),
+    Case(
+        ops.QLinearMatMul(),
+        (_FLAT, (), (), (7, 5), (5,), (5,), (), ()),
+        lambda a, sa, za, b, sb, zb, sy, zy: requantized(
+            less(a, za) @ less(b, zb, 1), sa * sb, sy, zy
+        ),
+        types=(*_one("int8"), *_one("int8"), "float32", "int8"),
+    ),
+    Case(
+        ops.QGemm(transpose_b=True),
+        (_FLAT, (), (), (5, 7), (5,), (5,), (5,), (), ()),
+        _qgemm,
+        types=(*_one("uint8"), *_one("int8"), "int32", "float32", "uint8"),
+    ),
+    Case(
+        ops.QLinearAdd(),
+        (_D, (), (), (4, 1, 1), (), (), (), ()),
+        _between(np.add),
+        types=(*_one("uint8"), *_one("uint8"), "float32", "uint8"),
+    ),
+    Case(
+        ops.QLinearMul(),
+        (_D, (), (), _D, (), (), (), ()),
+        _between(np.multiply),
+        types=(*_one("int8"), *_one("int8"), "float32", "int8"),
+    ),
+    Case(
+        ops.QLinearAveragePool((3, 3), (2, 2), (1, 1, 1, 1), True),
+        (_D, (), (), (), ()),
+        _between(ops.AveragePool((3, 3), (2, 2), (1, 1), (1, 1, 1, 1), True).forward),
+        types=(*_one("uint8"), "float32", "uint8"),
+    ),
+    Case(
+        ops.QLinearGlobalAveragePool(),
+        (_D, (), (), (), ()),
+        _between(lambda x: x.mean(axis=(2, 3), keepdims=True)),
+        types=(*_one("int8"), "float32", "int8"),
+    ),
+    Case(
+        ops.QLinearConcat(1),
+        ((), (), _D, (), (), _D, (), ()),
+        lambda s, z, *arrays: _between(lambda a, b: np.concatenate([a, b], 1))(*arrays, s, z),
+        types=("float32", "int8", *_one("int8"), *_one("int8")),
+    ),
+    Case(
+        ops.QLinearSigmoid(),
+        (_D, (), (), (), ()),
+        _between(_sigmoid),
+        types=(*_one("int8"), "float32", "int8"),
+    ),
+    Case(
+        ops.QLinearLeakyRelu(0.25),
+        (_D, (), (), (), ()),
+        _between(lambda x: np.where(x < 0, np.float32(0.25) * x, x)),
+        types=(*_one("int8"), "float32", "int8"),
+    ),
 ]
 
 #: Classes without inputs: they compute nothing.

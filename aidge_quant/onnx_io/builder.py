@@ -72,6 +72,8 @@ class Builder:
     def add(self, operator: Operator, inputs: list[Value | None], name: str) -> list[Value]:
         """Add a node and return its outputs; constants instead, where all inputs are constant.
 
+        A node that says how a constant is quantized stays.
+
         Parameters
         ----------
         name : str
@@ -85,7 +87,7 @@ class Builder:
         shapes = operator.infer_shapes(*(None if v is None else v.shape for v in inputs))
         types = operator.infer_dtype(*(None if v is None else v.element_type for v in inputs))
         given = [value for value in inputs if value is not None]
-        if given and all(value.array is not None for value in given):
+        if operator.foldable and given and all(value.array is not None for value in given):
             arrays = [None if v is None else v.array for v in inputs]
             result = operator.forward(*arrays)
             results = result if isinstance(result, tuple) else (result,)

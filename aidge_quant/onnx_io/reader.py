@@ -11,7 +11,7 @@ from aidge_quant.graph import GraphView
 from aidge_quant.onnx_io.builder import Builder, Value, constant_value
 from aidge_quant.onnx_io.checks import check_node
 from aidge_quant.onnx_io.constants import fold
-from aidge_quant.onnx_io.converters import CONVERTERS, Converter
+from aidge_quant.onnx_io.converters import CONVERTERS, DOMAINS, Converter
 from aidge_quant.onnx_io.files import load_model
 from aidge_quant.onnx_io.inputs import read_inputs
 from aidge_quant.onnx_io.node import NodeReader
@@ -154,7 +154,7 @@ class _Reader:
                     value.name = output
 
     def _converter(self, proto: onnx.NodeProto) -> Converter:
-        if proto.domain not in STANDARD_DOMAINS:
+        if proto.domain not in DOMAINS.get(proto.op_type, STANDARD_DOMAINS):
             raise UnsupportedError(
                 f"operators of domain {proto.domain!r} are not handled; export the model with "
                 "standard ONNX operators"

@@ -60,6 +60,15 @@ from aidge_quant.ops.functions import (
     Swish,
     ThresholdedReLU,
 )
+from aidge_quant.ops.integers import (
+    ConvInteger,
+    MatMulInteger,
+)
+from aidge_quant.ops.linear_quantization import (
+    DequantizeLinear,
+    DynamicQuantizeLinear,
+    QuantizeLinear,
+)
 from aidge_quant.ops.matmul import (
     Gemm,
     MatMul,
@@ -77,6 +86,19 @@ from aidge_quant.ops.pooling import (
 from aidge_quant.ops.quantization import (
     Dequantizer,
     Quantizer,
+)
+from aidge_quant.ops.quantized import (
+    QGemm,
+    QLinearAdd,
+    QLinearAveragePool,
+    QLinearConcat,
+    QLinearConv,
+    QLinearGlobalAveragePool,
+    QLinearLeakyRelu,
+    QLinearMatMul,
+    QLinearMul,
+    QLinearSigmoid,
+    QuantizedOperator,
 )
 from aidge_quant.ops.reduction import (
     ArgMax,
@@ -114,10 +136,13 @@ __all__ = [
     "Clip",
     "Concat",
     "Conv",
+    "ConvInteger",
     "ConvTranspose",
     "DepthToSpace",
+    "DequantizeLinear",
     "Dequantizer",
     "Div",
+    "DynamicQuantizeLinear",
     "Elu",
     "Erf",
     "Exp",
@@ -134,6 +159,7 @@ __all__ = [
     "LeakyReLU",
     "Log",
     "MatMul",
+    "MatMulInteger",
     "Max",
     "MaxPool",
     "Min",
@@ -145,6 +171,18 @@ __all__ = [
     "Pad",
     "Pow",
     "Producer",
+    "QGemm",
+    "QLinearAdd",
+    "QLinearAveragePool",
+    "QLinearConcat",
+    "QLinearConv",
+    "QLinearGlobalAveragePool",
+    "QLinearLeakyRelu",
+    "QLinearMatMul",
+    "QLinearMul",
+    "QLinearSigmoid",
+    "QuantizeLinear",
+    "QuantizedOperator",
     "Quantizer",
     "REGISTRY",
     "ReLU",

@@ -43,8 +43,13 @@ class Operator:
     #: ONNX operators that read as this class; None with ``onnx_reason`` when there is none.
     onnx: ClassVar[tuple[str, ...] | None] = None
     onnx_reason: ClassVar[str] = ""
+    #: ONNX domain of the operators in ``onnx``.
+    onnx_domain: ClassVar[str] = ""
     #: ONNX attribute to field, for operators that a table can read and write.
     onnx_attributes: ClassVar[Mapping[str, str]] = {}
+    #: Whether a node whose inputs are all constant may be replaced by its value. Not where its
+    #: inputs say how a parameter is quantized.
+    foldable: ClassVar[bool] = True
 
     @property
     def type(self) -> str:

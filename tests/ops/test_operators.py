@@ -16,16 +16,29 @@ from aidge_quant.onnx_io.converters import CONVERTERS
 TOLERANCE = 2e-6
 
 INTEGERS = [case for case in CASES if case.integers]
-FLOATS = [case for case in CASES if case.operator.type != "Dequantizer"]
+FLOATS = [c for c in CASES if c.operator.type != "Dequantizer" and not c.types]
+TYPED = [case for case in CASES if case.types]
 
 
 def draw(case: Case, kind: str) -> list[np.ndarray]:
     """Return inputs of float32 or int8, seeded by the case."""
     rng = np.random.default_rng(zlib.crc32(str(case).encode()))
+    if case.types:
+        return [draw_typed(rng, *pair) for pair in zip(case.shapes, case.types, strict=True)]
     if kind == "int8":
         return [rng.integers(-127, 128, shape).astype(np.int8) for shape in case.shapes]
     arrays = [rng.standard_normal(shape).astype(np.float32) for shape in case.shapes]
     return [np.abs(a) + np.float32(0.1) for a in arrays] if case.positive else arrays
+
+
+def draw_typed(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """Return integers over the whole type (some thousands of int32), or positive scales."""
+    if kind == "float32" and len(shape) > 1:
+        return rng.standard_normal(shape).astype(np.float32)
+    if kind == "float32":
+        return np.asarray(rng.uniform(0.004, 0.008, shape)).astype(np.float32)
+    limits = np.iinfo(kind if kind != "int32" else "int16")
+    return np.asarray(rng.integers(limits.min, limits.max + 1, shape)).astype(kind)
 
 
 def outputs(result) -> tuple[np.ndarray, ...]:
@@ -55,9 +68,19 @@ def test_integers_are_exact(case):
         np.testing.assert_array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("case", TYPED, ids=str)
+def test_quantized_values_are_those_of_the_formula(case):
+    arrays = draw(case, "")
+    expected = outputs(case.expected(*arrays))
+    for found, wanted in zip(outputs(case.operator.forward(*arrays)), expected, strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+        assert len(np.unique(wanted)) > 4 or wanted.ndim == 0
+
+
 @pytest.mark.parametrize(
     ("case", "kind"),
-    [(case, "float32") for case in FLOATS] + [(case, "int8") for case in INTEGERS],
+    [(case, "float32") for case in (*FLOATS, *TYPED)] + [(case, "int8") for case in INTEGERS],
     ids=str,
 )
 def test_inferred_shapes_and_types_are_those_of_the_result(case, kind):
@@ -69,7 +92,7 @@ def test_inferred_shapes_and_types_are_those_of_the_result(case, kind):
     assert len(found) == case.operator.output_count
 
 
-@pytest.mark.parametrize("case", FLOATS, ids=str)
+@pytest.mark.parametrize("case", [*FLOATS, *TYPED], ids=str)
 def test_inputs_are_left_as_they_were(case):
     arrays = draw(case, "float32")
     kept = [array.copy() for array in arrays]

@@ -7,13 +7,15 @@ from aidge_quant.onnx_io.converters import (
     blocks,
     constant,
     pooling,
+    quantized,
     reduction,
     shape,
 )
-from aidge_quant.onnx_io.converters.registry import CONVERTERS, Converter
+from aidge_quant.onnx_io.converters.registry import CONVERTERS, DOMAINS, Converter
 
 __all__ = [
     "CONVERTERS",
+    "DOMAINS",
     "Converter",
     "activation",
     "affine",
@@ -21,6 +23,7 @@ __all__ = [
     "blocks",
     "constant",
     "pooling",
+    "quantized",
     "reduction",
     "shape",
 ]

@@ -20,9 +20,9 @@ from aidge_quant.ops import FC, BatchNorm, Conv, ConvTranspose, Gemm, MatMul
 def conv(node: NodeReader) -> list[Value]:
     """Read a convolution over one or two spatial axes."""
     sizes = spatial(node)
-    window = _window(node, len(sizes))
+    window = weight_window(node, len(sizes))
     windows = read_windows(node, window)
-    groups = _groups(node)
+    groups = read_groups(node)
     operator = Conv(windows.stride, windows.dilation, windows.padding, groups)
     return node.add(operator, *_operands(node, node.shape(1)[0]))
 
@@ -32,7 +32,7 @@ def conv_transpose(node: NodeReader) -> list[Value]:
     """Read a transposed convolution; ``output_shape`` and ``auto_pad`` become pads."""
     sizes = spatial(node)
     rank = len(sizes)
-    window = _window(node, rank)
+    window = weight_window(node, rank)
     stride, dilation = positive(node, "strides", rank), positive(node, "dilations", rank)
     extra = node.integers("output_padding") or (0,) * rank
     if len(extra) != rank or any(
@@ -61,7 +61,7 @@ def conv_transpose(node: NodeReader) -> list[Value]:
         extra = tuple(e + max(w - f, 0) for e, f, w in zip(extra, full, wanted, strict=True))
         small, large = [t // 2 for t in total], [t - t // 2 for t in total]
         pads = (*small, *large) if mode == "SAME_UPPER" else (*large, *small)
-    groups = _groups(node)
+    groups = read_groups(node)
     operator = ConvTranspose(stride, dilation, pads, extra, groups)
     return node.add(operator, *_operands(node, node.shape(1)[1] * groups))
 
@@ -120,9 +120,9 @@ def batch_normalization(node: NodeReader) -> list[Value]:
     return node.add(BatchNorm(node.number("epsilon", 1e-5)), *node.inputs)
 
 
-def _window(node: NodeReader, rank: int) -> tuple[int, ...]:
-    """Return the window of a weight, checked against kernel_shape."""
-    weight = node.shape(1)
+def weight_window(node: NodeReader, rank: int, slot: int = 1) -> tuple[int, ...]:
+    """Return the window of the weight at input ``slot``, checked against kernel_shape."""
+    weight = node.shape(slot)
     if len(weight) != rank + 2:
         raise ShapeError(f"weight has shape {weight}, expected {rank + 2} axes")
     declared = node.integers("kernel_shape")
@@ -131,7 +131,8 @@ def _window(node: NodeReader, rank: int) -> tuple[int, ...]:
     return weight[2:]
 
 
-def _groups(node: NodeReader) -> int:
+def read_groups(node: NodeReader) -> int:
+    """Return the number of groups."""
     groups = node.integer("group", 1)
     if not 1 <= groups <= max(node.shape(0)[1], 1):
         raise GraphError(f"group is {groups}, expected a positive number of groups of channels")

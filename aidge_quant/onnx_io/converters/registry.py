@@ -5,12 +5,26 @@ from typing import Any
 
 from aidge_quant.onnx_io.builder import Value
 from aidge_quant.onnx_io.node import NodeReader
+from aidge_quant.onnx_io.opsets import STANDARD_DOMAINS
 from aidge_quant.ops import Operator, registered
+from aidge_quant.ops.quantized import CONTRIB_DOMAIN
 
 #: From a node of the model to its outputs.
 Converter = Callable[[NodeReader], list[Value]]
 
 CONVERTERS: dict[str, Converter] = {}
+
+#: The domains of operators that are not read from the standard ones alone.
+DOMAINS: dict[str, tuple[str, ...]] = {
+    name: (cls.onnx_domain,)
+    for cls in registered().values()
+    for name in cls.onnx or ()
+    if cls.onnx_domain
+}
+#: ONNX Runtime's, with the same meaning, where the model's opset has them for fewer types.
+DOMAINS |= dict.fromkeys(
+    ("QuantizeLinear", "DequantizeLinear"), (*STANDARD_DOMAINS, CONTRIB_DOMAIN)
+)
 
 
 def converts(*names: str) -> Callable[[Converter], Converter]:
