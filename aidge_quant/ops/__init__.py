@@ -33,6 +33,10 @@ from aidge_quant.ops.blocks import (
     DepthToSpace,
     SpaceToDepth,
 )
+from aidge_quant.ops.conversion import (
+    Cast,
+    Gather,
+)
 from aidge_quant.ops.elementwise import (
     Add,
     Div,
@@ -132,6 +136,7 @@ __all__ = [
     "ArgMax",
     "AveragePool",
     "BatchNorm",
+    "Cast",
     "Celu",
     "Clip",
     "Concat",
@@ -150,6 +155,7 @@ __all__ = [
     "Flatten",
     "Gelu",
     "Gemm",
+    "Gather",
     "GlobalAveragePool",
     "GlobalMaxPool",
     "HardSigmoid",

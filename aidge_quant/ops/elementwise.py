@@ -11,6 +11,13 @@ from aidge_quant.errors import ShapeError
 from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
 
 
+def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.dtype.kind not in "iu":
+        return np.divide(a, b)
+    magnitude = np.abs(a) // np.abs(b)
+    return np.where((a < 0) != (b < 0), -magnitude, magnitude).astype(np.result_type(a, b))
+
+
 @dataclass(frozen=True, eq=False)
 class Binary(Operator):
     """Base: integers are widened to int32 before the operation."""
@@ -74,9 +81,9 @@ class Mul(Binary):
 @operator
 @dataclass(frozen=True, eq=False)
 class Div(Binary):
-    """a / b of float values."""
+    """a / b; the quotient of integers is cut towards zero, as ONNX does."""
 
-    function = staticmethod(np.divide)
+    function = staticmethod(_quotient)
     traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Div",)
 
