@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "aidge_quant"
 #: Units of the package from the ground up; a unit imports from lower rows and from itself only.
 ROWS = (
     ("_version", "errors"),
-    ("dtypes", "resources"),
+    ("atomic", "dtypes", "resources"),
     ("tensor",),
     ("graph", "kernels"),
     ("ops",),

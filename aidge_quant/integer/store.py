@@ -11,8 +11,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aidge_quant.atomic import replace_files
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import AidgeQuantError, FileError
 from aidge_quant.integer.layers import LAYERS
@@ -140,26 +139,9 @@ def save_network(network: IntegerNetwork, path: str | Path) -> None:
     data = _archive({"header": np.frombuffer(text, np.uint8), **arrays})
     target = Path(path)
     try:
-        _replace(target, data)
+        replace_files({target: data})
     except OSError as error:
         raise FileError(f"cannot write {target}: {error.strerror or error}") from error
-
-
-def _replace(target: Path, data: bytes) -> None:
-    """Write a file beside the target and put it in its place."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        # mkstemp makes private files; a network gets the permissions of any other new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def load_network(path: str | Path) -> IntegerNetwork:

@@ -22,12 +22,16 @@ from aidge_quant.onnx_io.tensors import array_of, element_type
 
 Shapes = Mapping[str, Sequence[int]]
 
+#: Beginning of the keys of a file's metadata that the graph keeps.
+METADATA_PREFIX = "aidge_quant."
+
 
 def load_onnx(path: str | PathLike[str], *, input_shapes: Shapes | None = None) -> GraphView:
     """Return the network stored in an ONNX file.
 
     Names of nodes, inputs and outputs are those of the file; a node without a name is called after
     its first output. Constants are folded. Axis 0 of an input is the batch and stays free.
+    Metadata of the file whose keys begin with ``aidge_quant.`` become those of the graph.
 
     Parameters
     ----------
@@ -73,6 +77,7 @@ class _Reader:
         self.opset = standard_version(model)
         self.model = inline_functions(model)
         self.problems = Problems()
+        self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         #: None for a tensor that could not be read.
         self.values: dict[str, Value | None] = {}
 
@@ -80,6 +85,7 @@ class _Reader:
         """Read everything, then raise all problems or return the graph."""
         graph = self.model.graph
         view = GraphView(graph.name or "graph")
+        view.metadata = {k: v for k, v in self.metadata.items() if k.startswith(METADATA_PREFIX)}
         stored = {tensor.name: tensor for tensor in graph.initializer}
         if len(stored) < len(graph.initializer):
             raise GraphError(f"{self.source}: two initializers have the same name")

@@ -1,11 +1,11 @@
-"""Element types and constant tensors: from ONNX's to ours."""
+"""Element types and constant tensors: from ONNX's to ours and back."""
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import DtypeError, GraphError, UnsupportedError
+from aidge_quant.errors import DataError, DtypeError, GraphError, UnsupportedError
 
 #: ONNX's number of an element type, to ours.
 ELEMENT_TYPES: dict[int, dtype] = {
@@ -24,6 +24,9 @@ ELEMENT_TYPES: dict[int, dtype] = {
     onnx.TensorProto.UINT64: dtype.uint64,
     onnx.TensorProto.BOOL: dtype.boolean,
 }
+
+#: Our type to ONNX's number of it.
+TYPE_NUMBERS: dict[dtype, int] = {ours: number for number, ours in ELEMENT_TYPES.items()}
 
 
 def element_type(number: int) -> dtype:
@@ -70,3 +73,26 @@ def dtype_of(array: np.ndarray) -> dtype:
         return dtype.of(array)
     except DtypeError as error:
         raise UnsupportedError(str(error)) from error
+
+
+def tensor_of(name: str, array: np.ndarray, stored: dtype) -> onnx.TensorProto:
+    """Return a constant as ONNX stores it: little-endian bytes, two int4 or uint4 to a byte.
+
+    Raises
+    ------
+    DataError
+        If the element type cannot hold a value.
+    """
+    with np.errstate(invalid="ignore"):
+        values = np.ascontiguousarray(array).astype(stored.numpy, copy=False)
+    inside = not stored.is_integer or not values.size
+    inside = inside or stored.min <= values.min() <= values.max() <= stored.max
+    if not inside or (stored.is_integer and not np.array_equal(values, array)):
+        raise DataError(f"constant {name!r} has values that {stored.value} cannot hold")
+    tensor = onnx.TensorProto(name=name, data_type=TYPE_NUMBERS[stored], dims=array.shape)
+    if stored.bits < 8:
+        halves = values.reshape(-1).view(np.uint8) & 15
+        halves = np.append(halves, np.zeros(halves.size % 2, np.uint8))
+        values = halves[::2] | halves[1::2] << 4
+    tensor.raw_data = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    return tensor

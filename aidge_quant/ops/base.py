@@ -43,7 +43,7 @@ class Operator:
     #: ONNX operators that read as this class; None with ``onnx_reason`` when there is none.
     onnx: ClassVar[tuple[str, ...] | None] = None
     onnx_reason: ClassVar[str] = ""
-    #: ONNX domain of the operators in ``onnx``.
+    #: Domain of the ONNX operator; "" is that of the standard ones.
     onnx_domain: ClassVar[str] = ""
     #: ONNX attribute to field, for operators that a table can read and write.
     onnx_attributes: ClassVar[Mapping[str, str]] = {}
