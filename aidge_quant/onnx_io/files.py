@@ -1,4 +1,4 @@
-"""Files: from a path to a parsed model whose tensors are all in memory, or a clear FileError."""
+"""Files: from a path to a model whose tensors are all in memory and back, or a clear FileError."""
 
 from collections.abc import Iterator
 from os import PathLike
@@ -7,7 +7,17 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
+from aidge_quant.atomic import replace_files
 from aidge_quant.errors import FileError
+
+#: Bytes of parameters up to which a model is written as one file.
+EXTERNAL_DATA_THRESHOLD = 1_500_000_000
+
+#: Bytes of parameters up to which a model surely is a valid message (they end at 2**31).
+LARGEST_MESSAGE = 2_000_000_000
+
+#: Smaller tensors stay in the model's file: shapes and axes are needed to understand it.
+_SMALLEST_EXTERNAL = 1024
 
 
 def load_model(path: str | PathLike[str]) -> onnx.ModelProto:
@@ -51,6 +61,53 @@ def parse_model(data: bytes, source: str) -> onnx.ModelProto:
             f"{source} is not an ONNX model: it holds no graph with outputs, or no operator set"
         )
     return model
+
+
+def save_model(model: onnx.ModelProto, path: Path, *, external_data_threshold: int) -> None:
+    """Write a model; an existing file is replaced at once or not at all.
+
+    Parameters
+    ----------
+    external_data_threshold : int
+        Where the initializers have more bytes than this, those of the model, in place, move to
+        ``<file name>.data`` beside it.
+
+    Raises
+    ------
+    FileError
+        If a file cannot be written.
+    """
+    if path.is_dir():
+        raise FileError(f"{path} is a folder, expected the name of an ONNX file to write")
+    if not path.parent.is_dir():
+        raise FileError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    contents: dict[Path, bytes | list[bytes]] = {}
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > external_data_threshold:
+        data = path.with_name(f"{path.name}.data")
+        contents[data] = _externalize(model.graph, data.name)
+    contents[path] = model.SerializeToString(deterministic=True)
+    try:
+        replace_files(contents)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _externalize(graph: onnx.GraphProto, location: str) -> list[bytes]:
+    """Replace the bytes of the initializers by places in a file, and return what it holds."""
+    parts: list[bytes] = []
+    offset = 0
+    for tensor in graph.initializer:
+        data = tensor.raw_data
+        if len(data) < _SMALLEST_EXTERNAL:
+            continue
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        place = {"location": location, "offset": str(offset), "length": str(len(data))}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=value)
+        parts.append(data)
+        offset += len(data)
+    return parts
 
 
 def _read(path: Path) -> bytes:
