@@ -96,7 +96,7 @@ class Sheet:
         self, value: np.ndarray, name: str = "constant", element_type: dtype | None = None
     ) -> Node:
         """Return the producer of a constant, one for equal values asked for under one name."""
-        array = np.ascontiguousarray(value)
+        array = np.asarray(value, order="C")
         kind = element_type or dtype.of(array)
         key = (name, kind, array.shape, array.tobytes())
         if key not in self._constants:

@@ -84,7 +84,7 @@ def tensor_of(name: str, array: np.ndarray, stored: dtype) -> onnx.TensorProto:
         If the element type cannot hold a value.
     """
     with np.errstate(invalid="ignore"):
-        values = np.ascontiguousarray(array).astype(stored.numpy, copy=False)
+        values = np.asarray(array, order="C").astype(stored.numpy, copy=False)
     inside = not stored.is_integer or not values.size
     inside = inside or stored.min <= values.min() <= values.max() <= stored.max
     if not inside or (stored.is_integer and not np.array_equal(values, array)):

@@ -23,7 +23,7 @@ class Cast(Operator):
     element_type: dtype
 
     traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
-    onnx_reason: ClassVar[str] = "the reader takes a conversion of real values for an Identity"
+    onnx: ClassVar[tuple[str, ...] | None] = ("Cast",)
 
     def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
         """Return the shape of the data."""

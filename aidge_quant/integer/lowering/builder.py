@@ -64,10 +64,15 @@ class Builder:
     ----------
     graph : GraphView
     shapes : mapping of Node to the shapes of its outputs, batch first
+    rounding : str or None
+        Takes the place of the rounding of every quantizer behind an accumulator.
     """
 
-    def __init__(self, graph: GraphView, shapes: dict[Node, tuple[Shape, ...]]) -> None:
+    def __init__(
+        self, graph: GraphView, shapes: dict[Node, tuple[Shape, ...]], rounding: str | None = None
+    ) -> None:
         self.graph = graph
+        self.rounding = rounding
         self.tensors: list[IntegerTensor] = []
         self.layers: list[Layer] = []
         self.fused: set[Node] = set()

@@ -37,6 +37,7 @@ from aidge_quant.integer.lowering.pooling import (
 )
 from aidge_quant.integer.lowering.requantize import quantizer_tail
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.integer.requantization import HALF_EVEN, HALF_UP
 from aidge_quant.ops import Input, Quantizer
 
 #: The rule of each operator, by its name.
@@ -72,7 +73,7 @@ RULES: Mapping[str, Callable[[Builder, Node], None]] = {
 }
 
 
-def lower(graph: GraphView) -> IntegerNetwork:
+def lower(graph: GraphView, *, rounding: str | None = None) -> IntegerNetwork:
     """Return the integer network of a quantized graph; the graph stays as it is.
 
     Every affine, merging or pointwise node is fused with the quantizer and the clips behind it into
@@ -83,6 +84,11 @@ def lower(graph: GraphView) -> IntegerNetwork:
     ----------
     graph : GraphView
         As ``quantize_network`` or ``quantize`` leaves it, folded or not, cast or fake.
+    rounding : {"half_up", "half_even"}, optional
+        How accumulators are rounded; by default as the quantizers of the graph say. "half_even" is
+        ONNX's rounding: with it the network equals its QDQ form with power-of-two scales in every
+        integer, at the cost of a longer epilogue in C. Means that keep the scale of their input are
+        rounded half up in any case.
 
     Returns
     -------
@@ -95,10 +101,12 @@ def lower(graph: GraphView) -> IntegerNetwork:
     OverflowProofError
         If an accumulator or a bias could leave int32.
     GraphError
-        If the graph is malformed.
+        If the graph is malformed, or ``rounding`` is no rounding.
     """
+    if rounding not in (None, HALF_UP, HALF_EVEN):
+        raise GraphError(f"rounding is {rounding!r}, expected {HALF_UP!r} or {HALF_EVEN!r}")
     graph.check()
-    builder = Builder(graph, infer_shapes(graph))
+    builder = Builder(graph, infer_shapes(graph), rounding)
     faults: list[AidgeQuantError] = []
     blocked: set[Node] = set()
     for node in graph.topological():

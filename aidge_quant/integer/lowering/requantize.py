@@ -1,5 +1,6 @@
 """The end of a fused layer: compensation, quantizer and clips, as one Requantization."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +125,8 @@ def _with_clips(builder: Builder, nodes: list[Node], coefficient: int, affine: b
         raise builder.refuse(node, "it neither rounds nor clips", "quantize without no_quant=True")
     if Annotation.SCALE not in node.annotations:
         raise builder.refuse(node, "the real value of its integers is not noted on it")
+    if builder.rounding is not None:
+        quantizer = dataclasses.replace(quantizer, rounding=builder.rounding)
     scale = node.annotations[Annotation.SCALE]
     lower: int = quantizer.clip[0]
     upper: int | np.ndarray = quantizer.clip[1]

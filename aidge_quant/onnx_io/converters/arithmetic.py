@@ -6,6 +6,7 @@ from aidge_quant.onnx_io.converters.registry import converts
 from aidge_quant.onnx_io.node import NodeReader
 from aidge_quant.onnx_io.tensors import element_type
 from aidge_quant.ops import Add, Div, Identity, Max, Min, Mul, Operator, Pow, Sub
+from aidge_quant.ops import Cast as CastOperator
 
 _BINARY: dict[str, type[Operator]] = {"Add": Add, "Sub": Sub, "Mul": Mul, "Div": Div}
 _CHAINS: dict[str, type[Operator]] = {"Sum": Add, "Max": Max, "Min": Min}
@@ -44,10 +45,12 @@ def power(node: NodeReader) -> list[Value]:
 
 @converts("Cast")
 def cast(node: NodeReader) -> list[Value]:
-    """Read a conversion that changes nothing as Identity."""
+    """Read a conversion that changes nothing as Identity, one from or to integers as Cast."""
     node.ignore("saturate", "round_mode")
     source, target = node.value(0).element_type, element_type(node.integer("to", 0))
     if source is not target:
+        if source.is_integer or target.is_integer:
+            return node.add(CastOperator(target), node.value(0))
         raise UnsupportedError(
             f"it converts computed values from {source.value} to {target.value}, which is not "
             "handled; keep one float type throughout the model"
@@ -56,10 +59,11 @@ def cast(node: NodeReader) -> list[Value]:
 
 
 def _require_float(node: NodeReader) -> None:
-    """Refuse arithmetic on integers: ONNX gives it the meaning of the type, not of the number."""
+    """Refuse arithmetic on small integers: in ONNX they wrap around, our operators widen them."""
     data = node.value(0)
-    if data.array is None and not data.element_type.value.startswith("float"):
+    wide = data.element_type.is_integer and data.element_type.bits >= 32
+    if data.array is None and not (data.element_type.value.startswith("float") or wide):
         raise UnsupportedError(
-            f"it computes on {data.element_type.value}, expected a float type; use a model that "
-            "was not quantized"
+            f"it computes on {data.element_type.value}, expected a float type, int32 or int64; "
+            "convert its inputs"
         )

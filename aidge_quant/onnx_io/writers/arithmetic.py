@@ -1,24 +1,15 @@
 """Operators on two activations."""
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import UnsupportedError
 from aidge_quant.onnx_io.node_writer import NodeWriter, Wire
 from aidge_quant.onnx_io.tensors import TYPE_NUMBERS
 from aidge_quant.onnx_io.writers.registry import from_table, writes
 
 
-@writes("Add", "Sub", "Mul")
+@writes("Add", "Sub", "Mul", "Div")
 def binary(node: NodeWriter) -> None:
     """Write with small integers widened, as the operator computes them."""
     node.inputs = [_widened(node, node.input(slot), slot) for slot in (0, 1)]
-    from_table(node)
-
-
-@writes("Div")
-def divide(node: NodeWriter) -> None:
-    """Write on floats; ONNX truncates integers."""
-    if node.input().element_type.is_integer:
-        raise UnsupportedError("it divides integers, which ONNX truncates; divide floats")
     from_table(node)
 
 

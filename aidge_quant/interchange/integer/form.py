@@ -17,7 +17,7 @@ from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.interchange.geometry import onnx_weight, per_channel, weight_sums
-from aidge_quant.interchange.integer_rounding import requantized
+from aidge_quant.interchange.integer.rounding import requantized
 from aidge_quant.interchange.metadata import describe
 from aidge_quant.interchange.moves import MOVES, clamped, ends
 from aidge_quant.interchange.sheet import Sheet, View, own, plain
@@ -32,7 +32,6 @@ from aidge_quant.ops import (
     Pad,
     Reshape,
     Slice,
-    Sub,
 )
 
 #: What stands for 0 where 128 is added to int8.

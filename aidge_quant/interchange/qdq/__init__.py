@@ -1,0 +1,1 @@
+"""The QDQ form: float operators between QuantizeLinear and DequantizeLinear."""
