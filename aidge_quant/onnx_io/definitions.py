@@ -75,8 +75,8 @@ def check_types(
             formal = formals[min(index, len(formals) - 1)]
             if f"tensor({_NAMES.get(found, found.value)})" not in formal.types:
                 raise UnsupportedError(
-                    f"its {side} {index} is {found.value}, which {operator} of opset {opset} does "
-                    "not have; write the float network, or one with ONNX quantization nodes"
+                    f"its {side} {index} is {found.value}, which ONNX's {operator} does not have "
+                    "there; write the float network, or one with ONNX quantization nodes"
                 )
             if not formal.is_homogeneous:
                 continue

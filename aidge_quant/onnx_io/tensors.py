@@ -84,11 +84,11 @@ def tensor_of(name: str, array: np.ndarray, stored: dtype) -> onnx.TensorProto:
         If the element type cannot hold a value.
     """
     with np.errstate(invalid="ignore"):
-        values = np.asarray(array, order="C").astype(stored.numpy, copy=False)
-    inside = not stored.is_integer or not values.size
-    inside = inside or stored.min <= values.min() <= values.max() <= stored.max
-    if not inside or (stored.is_integer and not np.array_equal(values, array)):
-        raise DataError(f"constant {name!r} has values that {stored.value} cannot hold")
+        values = np.ascontiguousarray(array).astype(stored.numpy, copy=False)
+    if stored.is_integer and values.size:
+        whole = np.array_equal(values.reshape(array.shape), array)
+        if not whole or values.min() < stored.min or values.max() > stored.max:
+            raise DataError(f"constant {name!r} has values that {stored.value} cannot hold")
     tensor = onnx.TensorProto(name=name, data_type=TYPE_NUMBERS[stored], dims=array.shape)
     if stored.bits < 8:
         halves = values.reshape(-1).view(np.uint8) & 15

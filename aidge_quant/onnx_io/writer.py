@@ -23,8 +23,8 @@ from aidge_quant.ops import Input, Producer
 #: Version of the operator set where none is asked for; every runtime of today has it.
 DEFAULT_OPSET = 17
 
-#: Versions of the operator sets of other domains.
-DOMAIN_VERSIONS = {"com.microsoft": 1}
+#: Version of the operator sets of other domains: com.microsoft has no other.
+DOMAIN_VERSION = 1
 
 
 def write_onnx(
@@ -96,7 +96,8 @@ class _Writer:
                     f"graph {graph.name} has an input and another output named {output.name!r}; "
                     "rename one of them"
                 )
-        self.nodes = [node for node in graph.topological() if node in _alive(graph)]
+        alive = _alive(graph)
+        self.nodes = [node for node in graph.topological() if node in alive]
         self.wires = self._named()
 
     def write(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -133,7 +134,7 @@ class _Writer:
             ir_version=ir_version(self.opset),
             opset_imports=[
                 helper.make_opsetid("", self.opset),
-                *(helper.make_opsetid(name, DOMAIN_VERSIONS[name]) for name in domains),
+                *(helper.make_opsetid(name, DOMAIN_VERSION) for name in domains),
             ],
         )
         helper.set_model_props(model, {key: metadata[key] for key in sorted(metadata)})

@@ -3,6 +3,7 @@
 import math
 
 from aidge_quant.errors import GraphError
+from aidge_quant.onnx_io.dimensions import Dims
 from aidge_quant.onnx_io.node_writer import NodeWriter
 from aidge_quant.onnx_io.writers.registry import from_table, table_attributes, writes
 from aidge_quant.ops.pooling import WindowPool
@@ -11,13 +12,19 @@ from aidge_quant.ops.windows import missing_at_end
 
 @writes("MaxPool", "AveragePool")
 def pool(node: NodeWriter) -> None:
-    """Write the fields; before opset 10, rounding up becomes padding that does not count."""
-    operator = _pool(node)
+    """Write the fields, rounding up as padding at the end that does not count.
+
+    Where padding counts, what lies beyond it does not, and only rounding up can say so. Before
+    opset 22 that was defined to begin windows in the padding as well.
+    """
+    operator, pads = _pool(node), _full_pads(node)
     counted = getattr(operator, "count_include_pad", False)
-    if operator.ceil and node.opset < 10 and not counted:
-        from_table(node, ceil_mode=0, pads=_full_pads(node))
-    else:
-        from_table(node)
+    if not operator.ceil or not counted or pads == list(operator.padding):
+        from_table(node, ceil_mode=0, pads=pads)
+        return
+    if not _is_plain_ceil(node):
+        node.require(22, "rounding up without windows that begin in the padding")
+    from_table(node)
 
 
 @writes("SumPool")
@@ -48,11 +55,34 @@ def _pool(node: NodeWriter) -> WindowPool:
     return operator
 
 
+def _is_plain_ceil(node: NodeWriter) -> bool:
+    """Whether rounding up leaves out no window that would begin in the padding."""
+    operator, rank = _pool(node), len(_pool(node).window)
+    axes = zip(
+        _known(node.input().shape),
+        _known(node.outputs[0].shape),
+        operator.window,
+        operator.stride,
+        operator.dilation,
+        operator.padding[:rank],
+        operator.padding[rank:],
+        strict=True,
+    )
+    return all(
+        count == -(-(size + begin + end - d * (w - 1) - 1) // s) + 1
+        for size, count, w, s, d, begin, end in axes
+    )
+
+
+def _known(shape: Dims) -> tuple[int, ...]:
+    """Return the sizes of the spatial axes."""
+    return tuple(size for size in shape[2:] if isinstance(size, int))
+
+
 def _full_pads(node: NodeWriter) -> list[int]:
-    """Return the pads with those at the end so wide that rounding up changes nothing."""
+    """Return the pads with those at the end as wide as the windows reach."""
     operator = _pool(node)
-    sizes = tuple(size for size in node.input().shape[2:] if isinstance(size, int))
-    found = tuple(size for size in node.outputs[0].shape[2:] if isinstance(size, int))
+    sizes, found = _known(node.input().shape), _known(node.outputs[0].shape)
     if len(sizes) != len(operator.window):
         raise GraphError(f"its data has shape {node.input().shape}, expected known sizes")
     arguments = (operator.window, operator.stride, operator.dilation, operator.padding)
