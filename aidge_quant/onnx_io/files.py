@@ -82,7 +82,8 @@ def save_model(model: onnx.ModelProto, path: Path, *, external_data_threshold: i
     if not path.parent.is_dir():
         raise FileError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     contents: dict[Path, bytes | list[bytes]] = {}
-    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > external_data_threshold:
+    most = min(external_data_threshold, LARGEST_MESSAGE)
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) > most:
         data = path.with_name(f"{path.name}.data")
         contents[data] = _externalize(model.graph, data.name)
     contents[path] = model.SerializeToString(deterministic=True)

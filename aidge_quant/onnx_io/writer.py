@@ -8,7 +8,7 @@ import onnx
 from onnx import checker, helper
 
 from aidge_quant._version import __version__
-from aidge_quant.errors import AidgeQuantError, GraphError, UnsupportedError
+from aidge_quant.errors import AidgeQuantError, DtypeError, GraphError, UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.onnx_io.definitions import ir_version, newest_opset
 from aidge_quant.onnx_io.dimensions import declared_shapes, inferred_types
@@ -59,7 +59,7 @@ def write_onnx(
         If nodes have no ONNX form or need a newer opset; the message lists all of them.
     FileError
         If the file cannot be written.
-    GraphError, ShapeError, DataError
+    GraphError, ShapeError, DtypeError, DataError
         If the graph is malformed.
     """
     model = to_model(graph, opset=opset, metadata=metadata)
@@ -74,7 +74,14 @@ def to_model(
     if not OLDEST <= opset <= newest:
         raise UnsupportedError(f"opset is {opset}, expected {OLDEST} to {newest}")
     graph.check()
-    model = _Writer(graph, opset).write({**graph.metadata, **(metadata or {})})
+    entries = {**graph.metadata, **(metadata or {})}
+    wrong = [key for key, value in entries.items() if not isinstance(value, str)]
+    if wrong:
+        raise DtypeError(f"metadata {wrong} of graph {graph.name} is not text; convert it with str")
+    try:
+        model = _Writer(graph, opset).write(entries)
+    except UnicodeEncodeError as error:
+        raise GraphError(f"a name in graph {graph.name} is not valid text: {error}") from error
     _check(model, graph.name)
     return model
 

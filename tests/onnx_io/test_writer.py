@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from aidge_quant import ops
 from aidge_quant._version import __version__
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import DataError, FileError, GraphError, UnsupportedError
+from aidge_quant.errors import DataError, DtypeError, FileError, GraphError, UnsupportedError
 from aidge_quant.executor import run
 from aidge_quant.graph import GraphView, Port
 from aidge_quant.onnx_io import load_onnx, to_model, write_onnx
@@ -256,6 +256,15 @@ def test_small_integers_are_packed(kind):
         tensor_of("w", np.array([kind.max + 1], kind.numpy), kind)
 
 
+def test_text_that_no_file_can_hold_is_refused():
+    with pytest.raises(DtypeError, match=r"metadata \['level'\] of graph test is not text"):
+        to_model(small(), metadata={"level": 1})
+    graph = chain(ops.ReLU())
+    graph.rename(graph.node("n0"), "\ud800")
+    with pytest.raises(GraphError, match="a name in graph chain is not valid text"):
+        to_model(graph)
+
+
 @dataclass(frozen=True, eq=False)
 class Stub(ops.Operator):
     """An operator of the quantized forms, as its class would describe it."""
@@ -305,6 +314,21 @@ class QLinearAveragePool(Stub):
         return ((*shapes[0][:2], 2, 2),)
 
 
+@dataclass(frozen=True, eq=False)
+class QLinearConv(Stub):
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
+    groups: int = 1
+
+    onnx: ClassVar[tuple[str, ...] | None] = ("QLinearConv",)
+    result: ClassVar[dtype] = dtype.uint8
+
+    def infer_shapes(self, *shapes):
+        plain = ops.Conv(self.stride, self.dilation, self.padding, self.groups)
+        return plain.infer_shapes(shapes[0], shapes[3])
+
+
 def quantized(scale, kind=dtype.int8, zero=False):
     graph = GraphView("quantized")
     x = graph.add_input(ops.Input((1, 3, 4, 4)), "x")
@@ -339,6 +363,47 @@ def test_quantization_nodes_are_written(kind, scale, zero):
             assert ("output_dtype" in names) == told
     with pytest.raises(UnsupportedError, match=f"q .QuantizeLinear.: it needs opset {oldest}"):
         to_model(graph, opset=oldest - 1)
+
+
+@pytest.mark.parametrize("kind", [dtype.int4, dtype.uint4])
+def test_weights_of_4_bits_run_packed(kind):
+    graph = GraphView("packed")
+    values = np.arange(kind.min, kind.max, dtype=kind.numpy).reshape(5, 3)
+    weight = graph.add(ops.Producer(values, kind), (), "w")
+    scale = graph.add(ops.producer(np.linspace(1, 2, 5, dtype=np.float32)), (), "scale")
+    real = graph.add(DequantizeLinear(axis=0), (weight, scale), "real")
+    x = graph.add_input(ops.Input((1, 3)), "x")
+    graph.add_output(graph.add(ops.FC(), (x, real), "fc"), "y")
+    model = to_model(graph, opset=21)
+    written.check(model)
+    array = random_samples((3,), 4, 6)
+    (found,) = written.session(model).run(None, {"x": array})
+    wanted = array @ (values * np.linspace(1, 2, 5)[:, None]).T
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_a_quantized_convolution_is_written():
+    graph = GraphView("integers")
+    x = graph.add_input(ops.Input((1, 2, 6, 6), dtype.uint8), "x")
+    parts = {
+        "x_scale": np.float32(0.5),
+        "x_zero": np.uint8(3),
+        "w": np.random.default_rng(2).integers(-9, 9, (4, 1, 3, 3)).astype(np.int8),
+        "w_scale": np.ones(4, np.float32),
+        "w_zero": np.zeros(4, np.int8),
+        "y_scale": np.float32(1),
+        "y_zero": np.uint8(9),
+    }
+    inputs = [x, *(graph.add(ops.producer(value), (), name) for name, value in parts.items())]
+    operator = QLinearConv((2, 2), (1, 1), (1, 1, 0, 0), 2)
+    graph.add_output(graph.add(operator, inputs, "conv"), "y")
+    model = to_model(graph, opset=13)
+    written.check(model)
+    values = np.random.default_rng(4).integers(0, 255, (3, 2, 6, 6)).astype(np.uint8)
+    (found,) = written.session(model).run(None, {"x": values})
+    plain = ops.Conv((2, 2), (1, 1), (1, 1, 0, 0), 2)
+    sums = plain.forward(values.astype(np.float64) - 3, parts["w"].astype(np.float64))
+    np.testing.assert_array_equal(found, np.clip(np.rint(sums * 0.5) + 9, 0, 255))
 
 
 def test_operators_of_another_domain_are_written():
