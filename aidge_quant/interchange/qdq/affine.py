@@ -13,7 +13,7 @@ from aidge_quant.integer import layers
 from aidge_quant.integer.requantization import HALF_UP
 from aidge_quant.interchange.geometry import onnx_weight, weight_sums
 from aidge_quant.interchange.moves import ends
-from aidge_quant.interchange.qdq.ends import End, end_of, finish, without_ties
+from aidge_quant.interchange.qdq.ends import end_of, finish, units, without_ties
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet
 from aidge_quant.interchange.sheet import View, plain
 from aidge_quant.ops import FC, Add, Conv, ConvTranspose, DequantizeLinear, Operator
@@ -92,7 +92,7 @@ def _draw(
     weight = 2 * layer.weight if odd else layer.weight
     kind = dtype.int8 if odd else layer.weight_dtype
     unit_in = sheet.unit(source)
-    unit_acc = np.asarray(sheet.unit(target) * end.factor)
+    unit_acc, _ = units(sheet, target, end)
     unit_weight = np.asarray(unit_acc / unit_in)
     values = onnx_weight(replace(layer, weight=weight)).astype(kind.numpy)
     inputs = [data(unit_in), _weight(sheet, layer, operator, values, kind, unit_weight)]

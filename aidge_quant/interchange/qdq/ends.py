@@ -9,7 +9,9 @@ the contract rounds ties up. Two things make them agree in every integer:
 - Where outputs may be below their zero point, v is lifted above 0: the layer's constant has
   ``lift`` units more, and the zero point of QuantizeLinear is as many lower, the least of its type.
 
-Accumulators must be exact in float32 for this, below 2**24, which power-of-two scales see to.
+Accumulators must be exact in float32 for this, below 2**24, which power-of-two scales see to. A
+multiplier that is one for all channels is part of the scale of QuantizeLinear then, so that nothing
+is rounded before its division.
 """
 
 from dataclasses import dataclass, replace
@@ -25,13 +27,15 @@ from aidge_quant.integer.requantization import HALF_UP, Requantization
 from aidge_quant.integer.tensors import IntegerTensor
 from aidge_quant.interchange.geometry import per_channel
 from aidge_quant.interchange.moves import clamped
-from aidge_quant.interchange.qdq.sheet import QdqSheet
+from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet
 from aidge_quant.interchange.sheet import View
 from aidge_quant.ops import Add, Clip
 
 INT32 = 2**31 - 1
 #: Bits by which the nudge of the largest output stays below the distance of two values of v.
 MARGIN_BITS = 2
+#: The largest shift whose values are far enough apart for a nudge.
+LARGEST_SHIFT = 14
 #: Least and largest nudge: one step of float32 below 1, and what no scale shows.
 LEAST_NUDGE, LARGEST_NUDGE = 23, 16
 
@@ -79,8 +83,10 @@ def end_of(layer: Any, target: IntegerTensor, bias: np.ndarray | int) -> End:
             zero_point = target.zero_point
     else:
         factor = np.ldexp(form.multiplier.astype(np.float64), -shift)
-    if constant.size == 1 and factor.size == 1:
-        factor, constant = factor.reshape(()), constant.reshape(())
+    if factor.size == 1:
+        factor = factor.reshape(())
+    if constant.size == 1:
+        constant = constant.reshape(())
     if not target.dtype.min <= zero_point <= target.dtype.max:
         raise UnsupportedError(
             f"{layer}: it adds {zero_point} to its output, expected a {target.dtype.value} number"
@@ -99,7 +105,8 @@ def without_ties(layer: Any, target: IntegerTensor, end: End) -> End:
     single = form.multiplier is None and form.rounding == HALF_UP
     if not single or target.dtype is not dtype.int8 or (shift < 0).any() or not shift.any():
         return end
-    amount = nudge(2.0 ** -int(shift.max()))
+    # Channels with larger shifts hardly have ties, nor values that a small nudge could move.
+    amount = nudge(2.0 ** -int(min(shift.max(), max(shift.min(), LARGEST_SHIFT))))
     lift = 0 if form.lower >= end.zero_point else end.zero_point - target.dtype.min
     return _checked(
         layer,
@@ -118,9 +125,21 @@ def nudge(distance: float) -> float:
     255.5 times the nudge stays below the distance, and half of it is a step of float32 at least.
     """
     bits = int(np.ceil(-np.log2(distance))) + 8
-    if bits >= LEAST_NUDGE:
+    if bits > LARGEST_SHIFT + 8:
         return 0.0
     return 2.0 ** -min(max(bits + MARGIN_BITS, LARGEST_NUDGE), LEAST_NUDGE)
+
+
+def units(sheet: QdqSheet, target: IntegerTensor, end: End) -> tuple[np.ndarray, np.ndarray]:
+    """Return the real value of one unit of the accumulator, and the scale of QuantizeLinear."""
+    unit = sheet.unit(target)
+    accumulator = np.asarray(unit * end.factor)
+    quantizer = unit
+    stored = target.dtype is not dtype.int32
+    if stored and sheet.options.scales == POWER_OF_TWO and accumulator.ndim == 0:
+        accumulator = np.exp2(np.rint(np.log2(accumulator)))
+        quantizer = np.asarray(accumulator / end.factor)
+    return accumulator, quantizer * (1 - end.nudge)
 
 
 def finish(
@@ -157,7 +176,7 @@ def finish(
         sheet.steps[layer.name] = exact
         sheet.bind(target.name, port, view)
         return
-    name = sheet.store(target, port, unit * (1 - end.nudge), view, end.zero_point)
+    name = sheet.store(target, port, units(sheet, target, end)[1], view, end.zero_point)
     sheet.steps[name] = exact
     if target.dtype is dtype.int8:
         kept = clamped(sheet, sheet.port(target.name, view), target, bounds, layer.name)

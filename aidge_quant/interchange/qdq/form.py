@@ -71,13 +71,7 @@ def qdq_graph(network: IntegerNetwork, options: QdqOptions) -> GraphView:
     UnsupportedError
         If a layer has a bias or bounds that the form cannot say.
     """
-    sheet = QdqSheet(network, options)
-    for name, tensor_name in zip(network.input_names, network.inputs, strict=True):
-        tensor = network.tensor(tensor_name)
-        node = sheet.graph.add_input(Input((1, *tensor.onnx_shape)), name)
-        sheet.store(tensor, Port(node), tensor.scale, own(tensor))
-    for layer in network.layers:
-        RULES[type(layer)](sheet, layer)
+    sheet = drawn(network, options)
     for name, tensor_name in zip(network.output_names, network.outputs, strict=True):
         tensor = network.tensor(tensor_name)
         sheet.graph.add_output(sheet.real(tensor, np.asarray(tensor.scale), own(tensor)), name)
@@ -85,3 +79,15 @@ def qdq_graph(network: IntegerNetwork, options: QdqOptions) -> GraphView:
     sheet.graph.metadata = describe(network, "qdq") | {REQUANTIZATION: steps}
     sheet.graph.remove_dead_nodes()
     return sheet.graph
+
+
+def drawn(network: IntegerNetwork, options: QdqOptions) -> QdqSheet:
+    """Return the sheet with all inputs and layers drawn, and no output yet."""
+    sheet = QdqSheet(network, options)
+    for name, tensor_name in zip(network.input_names, network.inputs, strict=True):
+        tensor = network.tensor(tensor_name)
+        node = sheet.graph.add_input(Input((1, *tensor.onnx_shape)), name)
+        sheet.store(tensor, Port(node), tensor.scale, own(tensor))
+    for layer in network.layers:
+        RULES[type(layer)](sheet, layer)
+    return sheet
