@@ -18,7 +18,7 @@ ROWS = (
     ("ptq", "lsq", "sat", "onnx_io"),
     ("integer",),
     ("memory",),
-    ("export", "report"),
+    ("export", "report", "interchange"),
     ("tuning",),
     ("commands",),
     ("cli",),

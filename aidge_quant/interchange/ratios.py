@@ -1,0 +1,43 @@
+"""Ratios of scales as ratios of small integers."""
+
+from fractions import Fraction
+
+import numpy as np
+
+#: Largest multiplier of an Add; the sum of two products of 8-bit values stays far below 2**31.
+LARGEST = 32767
+
+
+def best_pair(a: float, b: float, largest: int = LARGEST) -> tuple[int, int]:
+    """Return the integers 1 to ``largest`` whose ratio is nearest to a / b.
+
+    Parameters
+    ----------
+    a, b : float, above 0
+    largest : int
+
+    Notes
+    -----
+    The best approximation with a bounded denominator comes from continued fractions; the larger of
+    the two scales is the numerator of the inverse so that the bound holds for both.
+    """
+    if a > b:
+        second, first = best_pair(b, a, largest)
+        return first, second
+    # a / b <= 1: denominator and numerator are at most ``largest``
+    found = (Fraction(a) / Fraction(b)).limit_denominator(largest)
+    return max(found.numerator, 1), found.denominator
+
+
+def unit_of(a: float, b: float, pair: tuple[int, int]) -> float:
+    """Return the unit u for which u * pair is nearest to (a, b)."""
+    first, second = pair
+    return (a * first + b * second) / (first * first + second * second)
+
+
+def power_of_two(factor: np.ndarray) -> np.ndarray | None:
+    """Return the right shifts k with factor == 2**-k, or None where one has none in -30 to 30."""
+    mantissa, exponent = np.frexp(np.asarray(factor, np.float64))
+    shift = 1 - exponent.astype(np.int64)
+    exact = (mantissa == 0.5).all() and (np.abs(shift) <= 30).all()
+    return shift if exact else None

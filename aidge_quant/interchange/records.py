@@ -1,0 +1,76 @@
+"""Exact numbers that our exporter leaves beside a model, where float32 scales cannot say them."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from aidge_quant.graph import GraphView
+from aidge_quant.ops.quantization import HALF_EVEN, HALF_UP
+
+logger = logging.getLogger("aidge_quant")
+
+#: Key of ``GraphView.metadata`` and of the model's metadata properties.
+KEY = "aidge_quant.requantization"
+
+#: How far exact numbers may be from the float32 scales, relatively.
+TOLERANCE = 2.0**-18
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """The exact numbers of one QuantizeLinear.
+
+    Attributes
+    ----------
+    factor : float64 array () or (channels,)
+        From the accumulator to the output: 2**-k or m * 2**-n.
+    rounding : {"half_up", "half_even"}
+    inputs : tuple of int
+        Multipliers of the inputs in the accumulator; empty where they are 1.
+    residual : int64 array () or (channels,), or None
+        Multiplier of what is added to the accumulator of a layer with weights.
+    shift : bool
+        Whether the factor is one shift.
+    """
+
+    factor: np.ndarray
+    rounding: str
+    inputs: tuple[int, ...]
+    residual: np.ndarray | None
+    shift: bool
+
+    def agrees(self, expected: np.ndarray | float, multiplier: int = 1) -> bool:
+        """Whether factor * multiplier is what the float32 scales say."""
+        found, wanted = np.broadcast_arrays(self.factor * multiplier, np.asarray(expected))
+        return bool((np.abs(found - wanted) <= TOLERANCE * np.abs(wanted)).all())
+
+
+def read_records(graph: GraphView) -> dict[str, Record]:
+    """Return the records by name of the QuantizeLinear; entries that are malformed are left out."""
+    text = graph.metadata.get(KEY)
+    if text is None:
+        return {}
+    try:
+        entries = json.loads(text)
+        return {name: _record(entry) for name, entry in entries.items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        logger.warning("graph %s: metadata %s is malformed (%s): ignored", graph.name, KEY, error)
+        return {}
+
+
+def _record(entry: Mapping[str, object]) -> Record:
+    factor = np.asarray(entry["factor"])
+    factor = np.vectorize(float, otypes=[np.float64])(factor)
+    rounding = str(entry["rounding"])
+    if rounding not in (HALF_UP, HALF_EVEN) or not (np.isfinite(factor) & (factor > 0)).all():
+        raise ValueError(f"rounding is {rounding!r}, factor {factor}")
+    residual = entry.get("residual")
+    whole = None if residual is None else np.asarray(residual, np.int64)
+    inputs = entry.get("inputs") or ()
+    if not isinstance(inputs, list | tuple):
+        raise TypeError(f"inputs are {inputs!r}")
+    multipliers = tuple(int(i) for i in inputs)
+    return Record(np.asarray(factor), rounding, multipliers, whole, bool(entry.get("shift")))
