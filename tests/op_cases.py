@@ -458,6 +458,12 @@ CASES: list[Case] = [
         types=(*_one("int8"), "float32", "int8"),
     ),
     Case(
+        ops.QLinearSoftmax(1),
+        (_D, (), (), (), ()),
+        _between(lambda x: _softmax(x, (1,))),
+        types=(*_one("int8"), "float32", "int8"),
+    ),
+    Case(
         ops.QLinearLeakyRelu(0.25),
         (_D, (), (), (), ()),
         _between(lambda x: np.where(x < 0, np.float32(0.25) * x, x)),

@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 import pytest
 from networks import NETWORKS
-from onnx import TensorProto, helper
+
+from aidge_quant.integer.run import run_layer
 
 
 class Variant(NamedTuple):
@@ -79,6 +80,9 @@ def last_integers(model: onnx.ModelProto) -> list[tuple[str, str]]:
             second = made[first.input[0]]
         if second is not None and second.op_type == "Softmax":
             node = second
+        if node.input[0] in made and made[node.input[0]].op_type == "QLinearSoftmax":
+            found.append((output.name, made[node.input[0]].input[0]))
+            continue
         while node.op_type in ("Softmax", "Flatten", "Reshape"):
             node = made[node.input[0]]
         assert node.op_type == "DequantizeLinear", node.op_type
@@ -96,20 +100,10 @@ def run_integers(
     """
     runtime = pytest.importorskip("onnxruntime")
     model = onnx.load(path)
-    known = {info.name for info in model.graph.output}
-    types = {t.name: t.data_type for t in model.graph.initializer}
-    made = {output: node for node in model.graph.node for output in node.output}
+    declared = {info.name for info in model.graph.output}
     for tensor in tensors:
-        if tensor not in known:
-            node = made[tensor]
-            while node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-                if node.op_type.startswith("Q"):
-                    break
-                node = made[node.input[0]]
-            zero = {"QLinearConv": 7, "QGemm": 8, "QLinearConcat": 1, "QLinearMatMul": 7}
-            zero |= {"QLinearAdd": 7, "QLinearMul": 7, "QuantizeLinear": 2}
-            kind = types[node.input[zero.get(node.op_type, 4)]]
-            model.graph.output.append(helper.make_tensor_value_info(tensor, kind, None))
+        if tensor not in declared:
+            model.graph.output.append(onnx.ValueInfoProto(name=tensor))
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -123,4 +117,73 @@ def run_integers(
     return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
 
-__all__ = ["VARIANTS", "TensorProto", "Variant", "last_integers", "quantized", "run_integers"]
+def stored(integers: np.ndarray) -> np.ndarray:
+    """Return integers as the network stores them: unsigned ones less half their range."""
+    half = 0 if integers.dtype.kind == "i" else 1 << (8 * integers.dtype.itemsize - 1)
+    return integers.astype(np.int64) - half
+
+
+def quantized_tensors(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the tensor of every node that quantizes, by the name of our Quantizer."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    made = {output: node for node in model.graph.node for output in node.output}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constant:
+            found[node.name] = node.output[0]
+            if node.input[0] in made:  # moves, and bounds fused with the layer before
+                found[made[node.input[0]].name] = node.output[0]
+        elif node.op_type.startswith("Q") and node.op_type != "QuantizeLinear":
+            found[f"{node.name}_QuantizeLinear"] = node.output[0]
+    return found
+
+
+class Agreement(NamedTuple):
+    """How the integers of one tensor compare with ONNX Runtime's."""
+
+    tensor: str
+    equal: float
+    largest: int
+
+
+def compare(network, path: Path, x: np.ndarray) -> tuple[list[Agreement], list[Agreement]]:
+    """Return the agreement of each layer by itself, fed with ONNX Runtime's integers, and of the
+    outputs of the network fed with its input.
+    """
+    model = onnx.load(path)
+    tensors = quantized_tensors(model)
+    last = last_integers(model)
+    names = list(dict.fromkeys([*tensors.values(), *(tensor for _, tensor in last)]))
+    computed = dict(zip(names, run_integers(path, x, names), strict=True))
+    arrays = [computed[tensor] for tensor in tensors.values()]
+    theirs = {}
+    for name, array in zip(tensors, arrays, strict=True):
+        if any(tensor.name == name for tensor in network.tensors):
+            tensor = network.tensor(name)
+            theirs[name] = stored(array).reshape(len(x), *tensor.onnx_shape)
+    values = {n: network.tensor(n).from_onnx(theirs[n].astype(np.int8)) for n in network.inputs}
+    layers = []
+    for layer in network.layers:
+        tensor = network.tensor(layer.output)
+        result = run_layer(layer, [values[name] for name in layer.inputs], tensor)
+        values[layer.output] = result
+        if layer.output in theirs:
+            wanted = tensor.from_onnx(theirs[layer.output].astype(tensor.dtype.numpy))
+            layers.append(_agreement(layer.output, result, wanted))
+            values[layer.output] = wanted
+    feeds = {
+        name: theirs[tensor].astype(np.int8)
+        for tensor, name in zip(network.inputs, network.input_names, strict=True)
+    }
+    results = network.run(feeds)
+    results = results if isinstance(results, dict) else {network.output_names[0]: results}
+    outputs = []
+    for name, tensor in last:
+        wanted = stored(computed[tensor]).reshape(results[name].shape)
+        outputs.append(_agreement(tensor, results[name], wanted))
+    return layers, outputs
+
+
+def _agreement(name: str, found: np.ndarray, wanted: np.ndarray) -> Agreement:
+    difference = np.abs(found.astype(np.int64) - wanted.astype(np.int64))
+    return Agreement(name, float(np.mean(difference == 0)), int(difference.max()))

@@ -29,7 +29,7 @@ from aidge_quant.interchange.rules import (
     keep_accumulator,
 )
 from aidge_quant.interchange.values import ACCUMULATOR, INDEX, STORED
-from aidge_quant.ops import DequantizeLinear, Input, QuantizeLinear, Trait
+from aidge_quant.ops import DequantizeLinear, Input, QuantizedOperator, QuantizeLinear, Trait
 from aidge_quant.recipes import (
     constant_bounds,
     join_gates,
@@ -88,8 +88,8 @@ def from_qdq(graph_view: GraphView) -> None:
     -----
     A layer's factor is the float32 number that ONNX Runtime multiplies its accumulator with,
     ``s_x * s_w / s_y``; it becomes one shift where it is a power of two. Rounding is to the
-    nearest, ties to even. Models of ``set_to_qdq`` carry their exact factors and rounding, which are used
-    where they agree with the scales.
+    nearest, ties to even. Models of ``set_to_qdq`` carry their exact factors and rounding, which
+    are used where they agree with the scales.
 
     Inputs of the quantized graph are real numbers, also where those of the model are integers.
     A Softmax at the end is removed with a notice; the output of a last layer without QuantizeLinear
@@ -173,6 +173,8 @@ def _import(importer: Importer, node: Node) -> None:
         import_move(importer, node)
     elif Trait.POINTWISE in node.operator.traits:
         import_function(importer, node)
+    elif isinstance(node.operator, QuantizedOperator):
+        raise importer.refuse(node, "it is in QOperator form", "call from_qop, which expands it")
     else:
         reason = REASONS.get(node.type, "the operator has no integer form; cut the model before it")
         raise importer.refuse(node, reason)

@@ -34,6 +34,10 @@ from aidge_quant.ops.windows import missing_at_end, output_sizes
 #: How well two integers must say the ratio of two scales, relatively.
 RATIO_TOLERANCE = 1e-3
 
+#: Largest weight of a layer that adds a constant, and the one where a step of the constant is far
+#: smaller than one of the data.
+CONSTANT_WEIGHT = 2**14
+
 
 def import_quantize(importer: Importer, node: Node) -> None:
     """QuantizeLinear: the end of a layer, a rescaling, or nothing."""
@@ -140,7 +144,7 @@ def import_add(importer: Importer, node: Node) -> None:
         raise importer.refuse(node, f"its inputs have shapes {shapes}, expected one shape")
     scales = float(a.unit), float(b.unit)
     pair = _multipliers(importer, node, a, b)
-    if abs(pair[0] / pair[1] / (scales[0] / scales[1]) - 1) > RATIO_TOLERANCE:
+    if not _is_close(pair, scales):
         raise importer.refuse(
             node,
             f"the scales of its inputs are {scales[0]:g} and {scales[1]:g}, too far apart for "
@@ -173,6 +177,10 @@ def _multipliers(importer: Importer, node: Node, a: Value, b: Value) -> tuple[in
     return best_pair(*scales, LARGEST if widest <= 8 else LARGEST // 2)
 
 
+def _is_close(pair: tuple[int, int], scales: tuple[float, float]) -> bool:
+    return abs(pair[0] / pair[1] / (scales[0] / scales[1]) - 1) <= RATIO_TOLERANCE
+
+
 def _add_constant(importer: Importer, node: Node, slot: int) -> None:
     """Add a constant, one value a channel, to stored integers: a layer with one weight a channel.
 
@@ -184,13 +192,17 @@ def _add_constant(importer: Importer, node: Node, slot: int) -> None:
     assert reals is not None
     data = importer.stored(node, 1 - slot)
     sign = -1 if node.type == "Sub" else 1
+    weight, unit = CONSTANT_WEIGHT, float(data.unit) / CONSTANT_WEIGHT
+    steps = np.rint(reals.astype(np.float64) / unit)
     if constant is not None and constant.scale.size == 1:
-        pair = best_pair(float(data.unit), float(constant.scale), 2**14)
-        unit = unit_of(float(data.unit), float(constant.scale), pair)
-        weight, steps = pair[0], pair[1] * constant.steps
-    else:
-        weight, unit = 2**7, float(data.unit) / 2**7
-        steps = np.rint(reals.astype(np.float64) / unit).astype(np.int64)
+        scales = float(data.unit), float(constant.scale)
+        pair = best_pair(*scales, CONSTANT_WEIGHT)
+        if _is_close(pair, scales):
+            weight, unit = pair[0], unit_of(*scales, pair)
+            steps = pair[1] * constant.steps
+    if np.abs(steps).max(initial=0) > INT32[1]:
+        raise importer.refuse(node, "its constant is too large for the scale of its data")
+    steps = steps.astype(np.int64)
     signs = (1, sign) if slot == 1 else (sign, 1)
     _emit_channel_layer(
         importer, node, data, np.full((), signs[0] * weight), signs[1] * steps, unit

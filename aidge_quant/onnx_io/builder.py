@@ -31,6 +31,8 @@ class Value:
         The values, where they are constant.
     port : Port or None
         Where the tensor comes from; made on demand for constants.
+    known : array or None
+        The values of a quantized constant, which keeps the nodes that it is computed by.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Value:
     element_type: dtype
     array: np.ndarray | None = None
     port: Port | None = None
+    known: np.ndarray | None = None
     derived: dict[tuple, "Value"] = field(default_factory=dict)
 
 
@@ -96,10 +99,16 @@ class Builder:
             check_size(shape)
         ports = [None if value is None else self.port(value) for value in inputs]
         node = self.graph.add(operator, ports, name)
-        return [
+        values = [
             Value(name, shape, element, port=Port(node, index))
             for index, (shape, element) in enumerate(zip(shapes, types, strict=True))
         ]
+        known = [None if v is None else v.known if v.array is None else v.array for v in inputs]
+        if not operator.foldable and all(
+            array is not None for array, value in zip(known, inputs, strict=True) if value
+        ):
+            values[0].known = np.asarray(operator.forward(*known))
+        return values
 
     def port(self, value: Value) -> Port:
         """Return where ``value`` comes from, adding a Producer for a constant used first."""

@@ -124,14 +124,15 @@ class NodeReader:
         return len(self.shape(index))
 
     def constant(self, index: int, what: str) -> np.ndarray:
-        """Return the values of input ``index``.
+        """Return the values of input ``index``, those of a quantized constant too.
 
         Raises
         ------
         UnsupportedError
             If they are not constant.
         """
-        array = self.value(index).array
+        found = self.value(index)
+        array = found.known if found.array is None else found.array
         if array is None:
             raise UnsupportedError(
                 f"{what} (input {index}) is computed, expected a constant; simplify the model so "

@@ -45,6 +45,7 @@ NOTES: dict[str, str] = {
     "QLinearLeakyRelu": "com.microsoft",
     "QLinearMul": "com.microsoft",
     "QLinearSigmoid": "com.microsoft",
+    "QLinearSoftmax": "com.microsoft",
     "QuantizeLinear": "one scale or one a channel; also com.microsoft; kept on constants",
     "ReduceMax": "constant axes",
     "ReduceMean": "constant axes; GlobalAveragePool where they are the spatial ones",

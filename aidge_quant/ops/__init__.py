@@ -102,6 +102,7 @@ from aidge_quant.ops.quantized import (
     QLinearMatMul,
     QLinearMul,
     QLinearSigmoid,
+    QLinearSoftmax,
     QuantizedOperator,
 )
 from aidge_quant.ops.reduction import (
@@ -187,6 +188,7 @@ __all__ = [
     "QLinearMatMul",
     "QLinearMul",
     "QLinearSigmoid",
+    "QLinearSoftmax",
     "QuantizeLinear",
     "QuantizedOperator",
     "Quantizer",

@@ -13,7 +13,7 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError, ShapeError
-from aidge_quant.ops.activation import LeakyReLU, Sigmoid
+from aidge_quant.ops.activation import LeakyReLU, Sigmoid, Softmax
 from aidge_quant.ops.affine import Conv
 from aidge_quant.ops.base import Operator, Shape, operator, optional
 from aidge_quant.ops.elementwise import Add, Mul
@@ -377,6 +377,21 @@ class QLinearLeakyRelu(ContribUnary):
     def float_operator(self) -> LeakyReLU:
         """Return the function."""
         return LeakyReLU(self.alpha)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class QLinearSoftmax(ContribUnary):
+    """exp(X) over its sum along an axis; the attributes are those of ``Softmax``."""
+
+    axis: int = -1
+    flatten: bool = False
+
+    onnx: ClassVar[tuple[str, ...] | None] = ("QLinearSoftmax",)
+
+    def float_operator(self) -> Softmax:
+        """Return the function."""
+        return Softmax(self.axis, flatten=self.flatten)
 
 
 @operator

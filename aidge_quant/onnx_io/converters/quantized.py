@@ -19,6 +19,7 @@ from aidge_quant.ops import (
     QLinearConcat,
     QLinearConv,
     QLinearGlobalAveragePool,
+    QLinearSoftmax,
     QuantizedOperator,
     QuantizeLinear,
     registered,
@@ -117,6 +118,16 @@ def qlinear_concat(node: NodeReader) -> list[Value]:
     if not node.has("axis"):
         raise GraphError("attribute axis is missing")
     operator = QLinearConcat(node.axis(node.integer("axis", 1), node.rank(2)))
+    _check_scales(node, operator)
+    return node.add(operator, *node.inputs)
+
+
+@converts("QLinearSoftmax")
+def qlinear_softmax(node: NodeReader) -> list[Value]:
+    """Read ONNX Runtime's quantized Softmax, with the meaning of the opset that it names."""
+    old = node.integer("opset", 13) < 13
+    axis = node.axis(node.integer("axis", 1 if old else -1))
+    operator = QLinearSoftmax(axis, flatten=old and axis < node.rank() - 1)
     _check_scales(node, operator)
     return node.add(operator, *node.inputs)
 
