@@ -56,11 +56,13 @@ def add_to_accumulator(importer: Importer, node: Node, slot: int) -> None:
     factors = np.rint(exact)
     if record is not None and record.residual is not None:
         factors = record.residual.astype(np.float64)
-    if not (factors >= 1).all() or (np.abs(factors / exact - 1) > 2.0**-18).any():
+    wrong = (factors < 1) | (np.abs(factors / exact - 1) > 2.0**-18)
+    if wrong.any():
+        ratio = exact.reshape(-1)[int(np.argmax(wrong.reshape(-1)))]
         raise importer.refuse(
             node,
-            f"the scale of {node.input(other).node.name} is {exact.reshape(-1)[:3]} times that of "
-            "the accumulator that it is added to, expected an integer",
+            f"the scale of {node.input(other).node.name} is {ratio:g} times that of the "
+            "accumulator that it is added to, expected an integer",
             f"quantize the output of {node.input(slot).node.name} before it is added",
         )
     rank = len(importer.shapes[node][0])

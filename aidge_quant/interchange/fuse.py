@@ -72,9 +72,10 @@ def fuse_qdq(graph: GraphView, selected: Iterable[str] = (), *, contrib: bool = 
 
     Notes
     -----
-    A node keeps the name of the float operator. What has no such form stays: other operators, types other than 8 bits, scales that differ
-    between the channels of an activation. A ReLU or Clip before the QuantizeLinear is absorbed
-    where the range of the integers has the same effect. A bias in float becomes int32.
+    A node keeps the name of the float operator. What has no such form stays: other operators,
+    types other than 8 bits, scales that differ between the channels of an activation. A ReLU or
+    Clip before the QuantizeLinear is absorbed where the range of the integers has the same effect.
+    A bias in float becomes int32.
     """
     allowed = (*STANDARD, *CONTRIB) if contrib else STANDARD
     wanted = set(selected) or set(allowed)

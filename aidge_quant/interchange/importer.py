@@ -11,7 +11,7 @@ from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Node, Port
 from aidge_quant.interchange.constants import Constants
 from aidge_quant.interchange.hoisting import Origin, is_bound
-from aidge_quant.interchange.ratios import power_of_two
+from aidge_quant.interchange.ratios import power_of_two, snapped
 from aidge_quant.interchange.records import Record, logger, read_records
 from aidge_quant.interchange.values import (
     ACCUMULATOR,
@@ -271,7 +271,10 @@ class Importer:
         self, node: Node, value: Value, grid: Grid, record: Record | None
     ) -> tuple[np.ndarray, str, int]:
         """Return the factor, the rounding, and an integer to multiply with before."""
-        expected = np.asarray(value.unit / value.unit.dtype.type(grid.scale), np.float64)
+        if value.unit.dtype == np.float32:
+            expected = np.asarray(value.unit / np.float32(grid.scale), np.float64)
+        else:
+            expected = np.asarray(snapped(float(value.unit) / grid.scale))
         if record is None:
             return expected, HALF_EVEN, 1
         multiplier = 1

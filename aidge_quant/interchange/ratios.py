@@ -26,13 +26,22 @@ def best_pair(a: float, b: float, largest: int = LARGEST) -> tuple[int, int]:
         return first, second
     # a / b <= 1: denominator and numerator are at most ``largest``
     found = (Fraction(a) / Fraction(b)).limit_denominator(largest)
-    return max(found.numerator, 1), found.denominator
+    return (found.numerator, found.denominator) if found.numerator else (1, largest)
 
 
 def unit_of(a: float, b: float, pair: tuple[int, int]) -> float:
     """Return the unit u for which u * pair is nearest to (a, b)."""
     first, second = pair
     return (a * first + b * second) / (first * first + second * second)
+
+
+def snapped(factor: float) -> float:
+    """Return the power of two that a quotient of float32 scales stands for, else the quotient.
+
+    Each scale is known to half a unit in its last place, 2**-24; a quotient to about 2**-22.
+    """
+    nearest = 2.0 ** np.rint(np.log2(factor))
+    return float(nearest) if abs(factor / nearest - 1) <= 2.0**-22 else factor
 
 
 def power_of_two(factor: np.ndarray) -> np.ndarray | None:
