@@ -7,6 +7,7 @@ import numpy as np
 from aidge_quant.errors import AidgeQuantError, GraphError, UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.interchange.affine_rules import import_affine
+from aidge_quant.interchange.agreement import agree_on_zero_points, join_tables
 from aidge_quant.interchange.constants import Constants
 from aidge_quant.interchange.hoisting import (
     constant_bounds_on_integers,
@@ -26,6 +27,7 @@ from aidge_quant.interchange.rules import (
     import_move,
     import_mul,
     import_quantize,
+    import_table,
     keep_accumulator,
 )
 from aidge_quant.interchange.values import ACCUMULATOR, INDEX, STORED
@@ -56,6 +58,7 @@ RULES: Mapping[str, Rule] = {
     "AveragePool": import_average,
     "GlobalAveragePool": import_average,
     "ArgMax": import_index,
+    "LookupTable": import_table,
 }
 
 #: Why an operator that has no rule stops the import, and what helps.
@@ -113,7 +116,9 @@ def from_qdq(graph_view: GraphView) -> None:
     ):
         recipe(graph)
     constants = Constants(graph)
-    constant_bounds_on_integers(graph, constants)
+    join_tables(graph, constants)
+    agree_on_zero_points(graph)
+    constant_bounds_on_integers(graph, Constants(graph))
     hoist_quantizers(graph)
     graph.remove_dead_nodes()
     importer = Importer(graph, Constants(graph))

@@ -262,7 +262,8 @@ class Importer:
         added = self.add(operator, (port,), node.name)
         added.annotations[Annotation.IS_ACTIVATION_QUANTIZER] = True
         added.annotations[Annotation.PRECISION] = storage_type(grid)
-        added.annotations[Annotation.SCALE] = grid.scale
+        real = grid.scale if record is None or record.real is None else plain(record.real)
+        added.annotations[Annotation.SCALE] = real
         unit = np.asarray(grid.scale)
         found = Value(Port(added), STORED, unit, grid, False, 1, value.bounds, value.clip)
         return self.clipped(found, grid)

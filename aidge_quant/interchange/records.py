@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,12 @@ class Record:
         Multiplier of what is added to the accumulator of a layer with weights.
     shift : bool
         Whether the factor is one shift.
+    zero_point : int or None
+        Of the integers, where that of the QuantizeLinear may be another one.
+    scale : float or None
+        Of the QuantizeLinear, where that in the model may be a little smaller.
+    real : float64 array () or (channels,), or None
+        Real value of one integer, where the scales in the model may be others.
     """
 
     factor: np.ndarray
@@ -41,6 +48,9 @@ class Record:
     inputs: tuple[int, ...]
     residual: np.ndarray | None
     shift: bool
+    zero_point: int | None = None
+    scale: float | None = None
+    real: np.ndarray | None = None
 
     def agrees(self, expected: np.ndarray | float, multiplier: int = 1) -> bool:
         """Whether factor * multiplier is what the float32 scales say."""
@@ -73,4 +83,23 @@ def _record(entry: Mapping[str, object]) -> Record:
     if not isinstance(inputs, list | tuple):
         raise TypeError(f"inputs are {inputs!r}")
     multipliers = tuple(int(i) for i in inputs)
-    return Record(np.asarray(factor), rounding, multipliers, whole, bool(entry.get("shift")))
+    return Record(
+        np.asarray(factor),
+        rounding,
+        multipliers,
+        whole,
+        bool(entry.get("shift")),
+        None if entry.get("zero_point") is None else int(entry["zero_point"]),  # type: ignore[call-overload]
+        _positive(entry.get("scale"), 0),
+        _positive(entry.get("real"), 1),
+    )
+
+
+def _positive(value: object, most_axes: int) -> Any:
+    """Return a checked scale; one that differs between channels is None where it may not."""
+    if value is None:
+        return None
+    found = np.asarray(value, np.float64)
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise ValueError(f"scale {found}")
+    return found if found.ndim <= most_axes else None

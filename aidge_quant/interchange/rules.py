@@ -7,7 +7,7 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.graph import Annotation, Node, Port
 from aidge_quant.interchange.affine_rules import add_to_accumulator
-from aidge_quant.interchange.importer import INT32, Importer, plain
+from aidge_quant.interchange.importer import INT32, Importer, plain, value_type
 from aidge_quant.interchange.ratios import LARGEST, best_pair, unit_of
 from aidge_quant.interchange.records import logger
 from aidge_quant.interchange.values import (
@@ -16,6 +16,7 @@ from aidge_quant.interchange.values import (
     INDEX,
     INPUT,
     STORED,
+    Grid,
     Value,
 )
 from aidge_quant.ops import (
@@ -24,6 +25,7 @@ from aidge_quant.ops import (
     Clip,
     Conv,
     Dequantizer,
+    LookupTable,
     Quantizer,
     ReLU,
     SumPool,
@@ -60,13 +62,43 @@ def import_dequantize(importer: Importer, node: Node) -> None:
             f"it dequantizes the output of {node.input(0).node.name} "
             f"({node.input(0).node.type}), expected that of a QuantizeLinear",
         )
-    if value.grid != grid:
+    assert value.grid is not None
+    if value.grid.element_type is not grid.element_type:
         raise importer.refuse(
             node,
             f"it reads {grid}, but its data was quantized as {value.grid}",
-            "use one scale and zero point for a tensor",
+            "use one type for a tensor",
         )
-    importer.bind(node, dataclasses.replace(value, real=True))
+    # The scale may be another one: it says what the integers mean to what reads them here.
+    unit = np.asarray(grid.scale)
+    importer.bind(node, dataclasses.replace(value, real=True, grid=grid, unit=unit))
+
+
+def import_table(importer: Importer, node: Node) -> None:
+    """Import a table of stored integers; what those that come out mean is on record."""
+    value = importer.value(node, 0)
+    record = importer.record(node)
+    if value.kind != STORED or value.real or value.grid is None:
+        raise importer.refuse(node, "a table is read at real values, expected quantized ones")
+    if record is None or record.zero_point is None or record.scale is None:
+        raise importer.refuse(
+            node,
+            "nothing says what the integers of its table mean",
+            "write the function as DequantizeLinear, function, QuantizeLinear",
+        )
+    operator: LookupTable = node.operator
+    grid = Grid(float(record.scale), record.zero_point, operator.element_type)
+    made = dataclasses.replace(
+        operator,
+        table=operator.table.astype(np.int64) - grid.zero_point,
+        first=operator.first - value.grid.zero_point,
+        element_type=value_type(grid.interval),
+        interval=grid.interval,
+    )
+    added = importer.add(made, (value.port,), node.name)
+    real = grid.scale if record.real is None else plain(record.real)
+    added.annotations[Annotation.SCALE] = real
+    importer.bind(node, Value(Port(added), STORED, np.asarray(grid.scale), grid, False))
 
 
 def import_bound(importer: Importer, node: Node) -> None:

@@ -126,6 +126,9 @@ from aidge_quant.ops.source import (
     Producer,
     producer,
 )
+from aidge_quant.ops.table import (
+    LookupTable,
+)
 from aidge_quant.ops.transposed import (
     ConvTranspose,
 )
@@ -165,6 +168,7 @@ __all__ = [
     "Input",
     "LeakyReLU",
     "Log",
+    "LookupTable",
     "MatMul",
     "MatMulInteger",
     "Max",

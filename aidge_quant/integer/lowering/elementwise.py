@@ -17,6 +17,8 @@ from aidge_quant.integer.lowering.requantize import (
     quantizer_tail,
     read_tail,
     requantization,
+    storage_type,
+    stored_zero_point,
 )
 from aidge_quant.integer.tensors import IntegerTensor
 from aidge_quant.ops import Add as AddOperator
@@ -167,6 +169,28 @@ def _lower_function(builder: Builder, node: Node) -> None:
     names = (node.name, *(n.name for n in functions), *(n.name for n in tail.nodes))
     builder.fused.update(functions)
     builder.emit(Lookup(functions[0].name, (data.name,), out.name, names, table))
+
+
+def lower_table(builder: Builder, node: Node) -> None:
+    """Emit the table of a function that the graph has tabulated already."""
+    operator = node.operator
+    data = builder.tensor(node.input(0))
+    if operator.interval is None or Annotation.SCALE not in node.annotations:
+        raise builder.refuse(node, "the real value of its integers is not noted on it")
+    if data.dtype is not dtype.int8 or storage_type(operator.interval) is not dtype.int8:
+        raise builder.refuse(node, f"a table holds int8 only, its data is {data.dtype.value}")
+    lower, upper = operator.interval
+    zero_point = stored_zero_point(lower, upper, dtype.int8)
+    # stored x = v + zero point, and column 0 belongs to v = first
+    columns = np.clip(
+        np.arange(-128, 128) - data.zero_point - operator.first, 0, operator.table.shape[1] - 1
+    )
+    values = np.clip(operator.table[:, columns].astype(np.int64), lower, upper) + zero_point
+    scale = node.annotations[Annotation.SCALE]
+    out = builder.output(node, scale=scale, zero_point=zero_point)
+    table = np.ascontiguousarray(values.astype(np.int8))
+    builder.emit(Lookup(node.name, (data.name,), out.name, (node.name,), table))
+    builder.bind(node, View(out, builder.shape(node), lower, upper))
 
 
 def _tabulate(builder: Builder, chain: list[Node], data: IntegerTensor, tail: Tail) -> np.ndarray:

@@ -15,6 +15,7 @@ from aidge_quant.integer.lowering.elementwise import (
     lower_dequantizer,
     lower_mul,
     lower_quantizer,
+    lower_table,
 )
 from aidge_quant.integer.lowering.movement import (
     lower_concat,
@@ -50,6 +51,7 @@ RULES: Mapping[str, Callable[[Builder, Node], None]] = {
     "Mul": lower_mul,
     "Quantizer": lower_quantizer,
     "Dequantizer": lower_dequantizer,
+    "LookupTable": lower_table,
     "ReLU": lower_clip,
     "Clip": lower_clip,
     "MaxPool": lower_max_pool,

@@ -131,7 +131,8 @@ def _draw_mean(sheet: QdqSheet, layer: layers.AveragePool) -> None:
     amount = nudge(1 / (2 * count)) if source.dtype is dtype.int8 else 0.0
     zero_point = layer.zero_point - lift
     name = sheet.store(target, found, unit * (1 - amount), zero_point=zero_point)
-    sheet.steps[name] = {"average": True, "rounding": HALF_UP}
+    exact = {"factor": 1 / count, "rounding": HALF_UP, "shift": False}
+    sheet.steps[name] = exact | sheet.described(target, unit)
     bounds = (np.asarray(layer.lower), np.asarray(layer.upper))
     kept = clamped(sheet, sheet.port(target.name), target, bounds, layer.name)
     sheet.bind(target.name, kept)

@@ -131,7 +131,10 @@ def nudge(distance: float) -> float:
 
 
 def units(sheet: QdqSheet, target: IntegerTensor, end: End) -> tuple[np.ndarray, np.ndarray]:
-    """Return the real value of one unit of the accumulator, and the scale of QuantizeLinear."""
+    """Return the real value of one unit of the accumulator, and of one of the output there.
+
+    The second, less the nudge, is the scale of QuantizeLinear.
+    """
     unit = sheet.unit(target)
     accumulator = np.asarray(unit * end.factor)
     quantizer = unit
@@ -139,7 +142,7 @@ def units(sheet: QdqSheet, target: IntegerTensor, end: End) -> tuple[np.ndarray,
     if stored and sheet.options.scales == POWER_OF_TWO and accumulator.ndim == 0:
         accumulator = np.exp2(np.rint(np.log2(accumulator)))
         quantizer = np.asarray(accumulator / end.factor)
-    return accumulator, quantizer * (1 - end.nudge)
+    return accumulator, quantizer
 
 
 def finish(
@@ -167,6 +170,7 @@ def finish(
     exact = {"factor": end.factor.tolist(), "rounding": form.rounding, **numbers}
     exact["shift"] = form.multiplier is None
     unit = sheet.unit(target)
+    _, scale = units(sheet, target, end)
     if target.dtype is dtype.int32:
         added = np.asarray(end.zero_point - target.zero_point)
         port = plus(sheet, port, added, unit, layer.name)
@@ -176,8 +180,8 @@ def finish(
         sheet.steps[layer.name] = exact
         sheet.bind(target.name, port, view)
         return
-    name = sheet.store(target, port, units(sheet, target, end)[1], view, end.zero_point)
-    sheet.steps[name] = exact
+    name = sheet.store(target, port, scale * (1 - end.nudge), view, end.zero_point)
+    sheet.steps[name] = exact | sheet.described(target, scale)
     if target.dtype is dtype.int8:
         kept = clamped(sheet, sheet.port(target.name, view), target, bounds, layer.name)
         sheet.bind(target.name, kept, view)

@@ -15,6 +15,7 @@ from aidge_quant.graph import GraphView, Port
 from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.integer.requantization import HALF_UP
 from aidge_quant.interchange.metadata import REQUANTIZATION, describe
 from aidge_quant.interchange.moves import MOVES
 from aidge_quant.interchange.qdq.affine import draw_fully_connected, draw_transposed, draw_windows
@@ -26,6 +27,7 @@ from aidge_quant.interchange.qdq.elements import (
 )
 from aidge_quant.interchange.qdq.moves import (
     draw_argmax,
+    draw_lookup,
     moved,
     real_clip,
     real_pad,
@@ -42,6 +44,7 @@ RULES: Mapping[type[Layer], Callable[[QdqSheet, Any], None]] = {
     layers.Clamp: through_real(MOVES[layers.Clamp], real_clip),
     layers.MaxPool: through_real(MOVES[layers.MaxPool], real_pool),
     layers.ArgMax: draw_argmax,
+    layers.Lookup: draw_lookup,
     layers.Convolution: draw_windows,
     layers.DepthwiseConvolution: draw_windows,
     layers.TransposedConvolution: draw_transposed,
@@ -87,7 +90,9 @@ def drawn(network: IntegerNetwork, options: QdqOptions) -> QdqSheet:
     for name, tensor_name in zip(network.input_names, network.inputs, strict=True):
         tensor = network.tensor(tensor_name)
         node = sheet.graph.add_input(Input((1, *tensor.onnx_shape)), name)
-        sheet.store(tensor, Port(node), tensor.scale, own(tensor))
+        stored = sheet.store(tensor, Port(node), tensor.scale, own(tensor))
+        exact = {"factor": 1.0, "rounding": HALF_UP, "shift": True}
+        sheet.steps[stored] = exact | sheet.described(tensor, np.asarray(tensor.scale))
     for layer in network.layers:
         RULES[type(layer)](sheet, layer)
     return sheet

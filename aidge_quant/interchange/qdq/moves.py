@@ -10,6 +10,7 @@ from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import Port
 from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.requantization import HALF_UP
 from aidge_quant.integer.tensors import IntegerTensor
 from aidge_quant.interchange.geometry import canonical_axes
 from aidge_quant.interchange.moves import MOVES, ends
@@ -60,6 +61,15 @@ def _pass_on(sheet: QdqSheet, layer: Layer) -> None:
     source, target = ends(sheet, layer)
     if source.dtype is target.dtype is dtype.int32:
         sheet.set_unit(target, sheet.unit(source))
+
+
+def draw_lookup(sheet: QdqSheet, layer: layers.Lookup) -> None:
+    """Draw a table of stored integers; the metadata says what those that come out mean."""
+    MOVES[layers.Lookup](sheet, layer)
+    target = sheet.network.tensor(layer.output)
+    node = sheet.port(layer.output).node
+    exact = {"factor": 1.0, "rounding": HALF_UP, "shift": True}
+    sheet.steps[node.name] = exact | sheet.described(target, sheet.unit(target))
 
 
 def draw_argmax(sheet: QdqSheet, layer: layers.ArgMax) -> None:

@@ -136,6 +136,18 @@ class QdqSheet(Sheet):
         self.bind(tensor.name, Port(node), view)
         return node.name
 
+    def described(self, tensor: IntegerTensor, scale: np.ndarray) -> dict[str, Any]:
+        """Return what the metadata says of a stored tensor beside the numbers of its layer.
+
+        The zero point of its integers, the scale of its QuantizeLinear without a nudge, and the
+        real value of one of its integers.
+        """
+        return {
+            "zero_point": tensor.zero_point + self.offset(tensor),
+            "scale": np.asarray(scale, np.float64).tolist(),
+            "real": np.asarray(tensor.scale, np.float64).tolist(),
+        }
+
     def _ends(self, tensor: IntegerTensor, scales: np.ndarray, zero_point: int) -> tuple[Any, Any]:
         held = self.held(tensor)
         zeros = np.full(scales.shape, zero_point + self.offset(tensor), held.numpy)
