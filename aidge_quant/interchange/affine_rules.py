@@ -26,7 +26,8 @@ def import_affine(importer: Importer, node: Node) -> None:
     channels = steps.shape[0] if operator.output_axis == 0 else steps.shape[1] * _groups(operator)
     inputs: list[Port | Node] = [data.port]
     element_type = _weight_type(importer, node, weight, steps)
-    inputs.append(importer.constant(steps, element_type, f"{node.name}_weight", scale))
+    effective = scale if alpha == 1 else scale * alpha
+    inputs.append(importer.constant(steps, element_type, f"{node.name}_weight", effective))
     bias = _bias(importer, node, unit, channels)
     if bias is not None:
         inputs.append(importer.constant(bias, dtype.int32, f"{node.name}_bias", unit))
