@@ -297,6 +297,25 @@ def prelu_a_channel(m, x):
 
 
 @model
+def bounds_around_a_function(m, x):
+    y = m.node("Tanh", m.node("Relu", x))
+    bounds = (m.constant(np.float32(0.2)), m.constant(np.float32(0.7)))
+    return m.through(m.node("Clip", y, *bounds), (1 / 128, 0, "int8"))
+
+
+@model
+def bound_beyond_the_range(m, x):
+    bounds = (m.constant(np.float32(-90)), m.constant(np.float32(77.7)))
+    return m.through(conv(m, m.node("Clip", x, *bounds)), A)
+
+
+@model
+def shared_input_of_two_pairs(m, x):
+    other = m.through("x", IN)
+    return m.through(m.node("Add", conv(m, x, out=4, scale=np.float32(0.002)), other), A)
+
+
+@model
 def swish_of_one_pair(m, x):
     return m.through(m.node("Mul", x, m.node("Sigmoid", x)), (0.013, 22, "uint8"))
 

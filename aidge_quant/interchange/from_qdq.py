@@ -94,7 +94,8 @@ def from_qdq(graph_view: GraphView) -> None:
     nearest, ties to even. Models of ``set_to_qdq`` carry their exact factors and rounding, which
     are used where they agree with the scales.
 
-    Inputs of the quantized graph are real numbers, also where those of the model are integers.
+    Inputs of the quantized graph are real numbers, also where those of the model are integers; they
+    are quantized as ``quantize_input`` does it, rounding half up, where ONNX rounds ties to even.
     A Softmax at the end is removed with a notice; the output of a last layer without QuantizeLinear
     stays its int32 accumulator.
     """

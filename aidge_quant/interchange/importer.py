@@ -75,8 +75,8 @@ class Importer:
         if found is None:
             raise self.refuse(
                 node,
-                f"input {slot} ({node.input(slot).node.name}) is a constant in float",
-                "quantize it too",
+                f"input {slot} ({node.input(slot).node.name}) is a constant, expected a computed "
+                "tensor",
             )
         return found
 
@@ -114,7 +114,8 @@ class Importer:
         assert value.grid is not None
         for bound in value.bounds:
             off = bound / value.grid.scale - value.grid.steps(bound) if np.isfinite(bound) else 0.0
-            if abs(off) > 1e-4 and value.grid.interval[0] < bound / value.grid.scale:
+            least, most = value.grid.interval
+            if abs(off) > 1e-4 and least < bound / value.grid.scale < most:
                 raise self.refuse(
                     node,
                     f"the bound {bound:g} of {value.clip} before it is not on the grid of its "

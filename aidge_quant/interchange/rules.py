@@ -15,6 +15,7 @@ from aidge_quant.interchange.values import (
     FUNCTION,
     INDEX,
     INPUT,
+    NO_BOUNDS,
     STORED,
     Grid,
     Value,
@@ -105,11 +106,10 @@ def import_bound(importer: Importer, node: Node) -> None:
     """ReLU and Clip: bounds, applied on the grid of the next QuantizeLinear."""
     value = importer.value(node, 0)
     operator: ReLU | Clip = node.operator
+    if value.kind == INDEX or np.ndim(getattr(operator, "upper", 0.0)):
+        raise importer.refuse(node, "it bounds indices, or every channel by another number")
     lower = 0.0 if isinstance(operator, ReLU) else float(operator.lower)
     upper = np.inf if isinstance(operator, ReLU) else float(operator.upper)
-    if value.kind == FUNCTION or value.kind == INDEX:
-        import_function(importer, node)
-        return
     if not value.real:
         assert value.grid is not None
         grid = dataclasses.replace(value.grid, scale=1.0)
@@ -379,6 +379,12 @@ def import_function(importer: Importer, node: Node) -> None:
         name = importer.free_name(f"{node.name}_parameter")
         parameters.append(importer.add(producer(array.astype(np.float32)), (), name))
     port = value.port
+    if value.kind == FUNCTION and value.bounds != NO_BOUNDS:
+        raise importer.refuse(
+            node,
+            f"{value.clip} before it bounds a function",
+            f"quantize the output of {value.clip}",
+        )
     if value.kind != FUNCTION:
         value = importer.stored(node, 0)
         name = importer.free_name(f"{node.name}_Dequantizer")

@@ -1,12 +1,17 @@
 """What cannot be imported is refused by name, with what was expected, what came and a remedy."""
 
+import contextlib
 import re
+import zlib
 
 import numpy as np
+import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
+from qdq_idioms import MODELS
 from qdq_models import QdqModel
 
+import aidge_quant as aq
 from aidge_quant.errors import AidgeQuantError, GraphError, UnsupportedError
 from aidge_quant.interchange import from_qdq, from_qop, fuse_qdq
 from aidge_quant.interchange.expand import expand_qop
@@ -93,6 +98,12 @@ REFUSED = {
             OUT,
         ),
         r"conv \(Conv\): the bound 1\.231 of \S+ before it is not on the grid",
+    ),
+    "constant_as_a_tensor": (
+        lambda m, x: m.through(
+            m.node("Concat", x, m.weight((1, 2, 6, 6)), axis=1, name="join"), OUT
+        ),
+        r"join \(Concat\): .*constant",
     ),
     "average_cut_by_padding": (
         lambda m, x: m.through(
@@ -243,3 +254,43 @@ def test_operators_of_one_domain_are_not_taken_from_the_other():
     m.nodes.append(helper.make_node("QLinearAdd", ["x"] * 8, ["y"], "q"))
     with pytest.raises(UnsupportedError, match="domain ''"):
         read_model(m.build("y"))
+
+
+def damaged(built, rng):
+    """Return a model with one input, constant or operator changed at random."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(built)
+    graph = changed.graph
+    node = graph.node[rng.integers(len(graph.node))]
+    tensor = graph.initializer[rng.integers(len(graph.initializer))]
+    slot, array = rng.integers(len(node.input)), numpy_helper.to_array(tensor)
+    match rng.integers(6):
+        case 0:
+            node.input[slot] = tensor.name
+        case 1:
+            node.input[slot] = ""
+        case 2:
+            del node.input[-1]
+        case 3:
+            node.input[slot] = graph.node[0].output[0]
+        case 4:
+            kind = rng.choice(["int8", "uint8", "int32", "float32"])
+            tensor.CopyFrom(numpy_helper.from_array(array.astype(kind), tensor.name))
+        case 5:
+            half = array.reshape(-1)[: max(1, array.size // 2)].copy()
+            tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    return changed
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_random_damage_is_refused_by_errors_of_ours(name):
+    m = QdqModel(SHAPE)
+    built = m.build(MODELS[name](m, m.through("x", IN)))
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    for _ in range(12):
+        with contextlib.suppress(AidgeQuantError):
+            graph = read_model(damaged(built, rng))
+            if rng.integers(2):
+                fuse_qdq(graph, contrib=True)
+            from_qop(graph)
+            aq.lower(graph)
