@@ -170,7 +170,9 @@ def _settle(
     _set_ends(graph, node, scale, zero_point)
 
 
-def _without_constant(graph: GraphView, ends: _Ends, data: Node, reader: Node) -> tuple[Node, float]:
+def _without_constant(
+    graph: GraphView, ends: _Ends, data: Node, reader: Node
+) -> tuple[Node, float]:
     """Return what one real constant is added to, and the constant; the node itself and 0 if none."""
     if isinstance(data.operator, Add) and graph.sole_consumer(data) is reader:
         for slot in (0, 1):

@@ -8,6 +8,7 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.interchange.constants import Constants
+from aidge_quant.interchange.records import rename_records
 from aidge_quant.ops import (
     DequantizeLinear,
     Gemm,
@@ -54,6 +55,7 @@ def expand_qop(graph: GraphView, selected: Iterable[str] = ()) -> None:
         if isinstance(node.operator, QuantizedOperator) and node.type in names:
             expansion.expand(node)
     copy.remove_dead_nodes()
+    rename_records(copy, expansion.renamed)
     graph.become(copy)
 
 
@@ -65,6 +67,7 @@ class _Expansion:
         self.constants = Constants(graph)
         self.types = element_types(graph)
         self.dequantizers: dict[tuple[object, ...], Node] = {}
+        self.renamed: dict[str, str] = {}
 
     def expand(self, node: Node) -> None:
         operator: QuantizedOperator = node.operator
@@ -96,6 +99,7 @@ class _Expansion:
         extra = (result_scale,) if result_zero is None else (result_scale, result_zero)
         name = self.graph.unique_name(f"{node.name}_QuantizeLinear")
         self.graph.insert_after(node, QuantizeLinear(element_type=element), name, extra)
+        self.renamed[node.name] = name
 
     def _dequantized(
         self, data: Port, scale: Port, zero_point: Port | None, axis: int, name: str

@@ -10,6 +10,7 @@ from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.interchange.constants import Constants
 from aidge_quant.interchange.expand import element_types
 from aidge_quant.interchange.hoisting import is_bound
+from aidge_quant.interchange.records import rename_records
 from aidge_quant.interchange.values import Grid
 from aidge_quant.ops import (
     AveragePool,
@@ -96,6 +97,7 @@ def fuse_qdq(graph: GraphView, selected: Iterable[str] = (), *, contrib: bool = 
     for node in copy.topological():
         fusion.fuse(node)
     copy.remove_dead_nodes()
+    rename_records(copy, fusion.renamed)
     graph.become(copy)
 
 
@@ -107,6 +109,7 @@ class _Fusion:
         self.wanted = wanted
         self.constants = Constants(graph)
         self.types = element_types(graph)
+        self.renamed: dict[str, str] = {}
 
     def fuse(self, last: Node) -> None:
         """Fuse the operator before a QuantizeLinear, if it can be."""
@@ -133,6 +136,7 @@ class _Fusion:
         node.operator = operator
         self.graph.set_inputs(node, node_inputs)
         self.graph.replace_uses(last, node)
+        self.renamed[last.name] = node.name
 
     def _grid(self, node: Node) -> Grid | None:
         """Return the grid of an activation with one constant scale and 8 bits, else None."""

@@ -71,6 +71,25 @@ def read_records(graph: GraphView) -> dict[str, Record]:
         return {}
 
 
+def rename_records(graph: GraphView, names: Mapping[str, str]) -> None:
+    """Let, in place, the records of some nodes be those of others: of a node fused or expanded.
+
+    Parameters
+    ----------
+    names : mapping of str to str
+        From the node that a record belonged to, to the one that it belongs to now.
+    """
+    text = graph.metadata.get(KEY)
+    if text is None or not names:
+        return
+    try:
+        entries = json.loads(text)
+        found = {names.get(name, name): entry for name, entry in entries.items()}
+    except (ValueError, AttributeError):
+        return  # malformed, which the import says
+    graph.metadata[KEY] = json.dumps(found, sort_keys=True, separators=(",", ":"))
+
+
 def _record(entry: Mapping[str, object]) -> Record:
     factor = np.asarray(entry["factor"])
     factor = np.vectorize(float, otypes=[np.float64])(factor)

@@ -143,6 +143,4 @@ def _operator(
 ) -> Operator:
     if layer.window == source.shape[:2] and not any(layer.padding):
         return GlobalAveragePool()
-    return AveragePool(
-        layer.window, layer.stride, (1, 1), layer.padding, False, count_include_pad
-    )
+    return AveragePool(layer.window, layer.stride, (1, 1), layer.padding, False, count_include_pad)

@@ -1,0 +1,122 @@
+"""export_onnx: any graph or integer network as an ONNX file."""
+
+import dataclasses
+from os import PathLike
+from typing import Any
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.errors import DtypeError, GraphError, UnsupportedError
+from aidge_quant.graph import GraphView
+from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.interchange.fuse import fuse_qdq
+from aidge_quant.interchange.integer.form import integer_graph
+from aidge_quant.interchange.qdq.form import qdq_graph
+from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO
+from aidge_quant.interchange.set_to import has_qdq, network_of, qdq_options
+from aidge_quant.onnx_io.writer import write_onnx
+from aidge_quant.ops import Producer, Quantizer
+
+#: Version of the operator set of each form where none is asked for.
+DEFAULT_OPSETS = {"float": 17, "qdq": 21, "qop": 17, "integer": 13}
+
+#: Version from which ONNX stores 4-bit integers.
+INT4_OPSET = 21
+
+
+def export_onnx(
+    network: GraphView | IntegerNetwork,
+    path: str | PathLike[str],
+    *,
+    opset: int | None = None,
+    form: str | None = None,
+    scales: str = POWER_OF_TWO,
+    activations: dtype = dtype.int8,
+    odd_accumulators: bool = True,
+    contrib: bool = False,
+) -> None:
+    """Write a network as an ONNX file; equal networks give equal bytes.
+
+    The file is valid under ``onnx.checker`` with full checks, keeps the names of inputs, outputs
+    and layers, and says in its metadata which version wrote it, the version of the integer
+    contract, and scale and zero point of every tensor. An existing file is replaced at once.
+
+    Parameters
+    ----------
+    network : GraphView or IntegerNetwork
+        Float, quantized, or in one of ONNX's quantized forms already.
+    path : path of a file
+        Parameters of more than 1.5 GB go to ``<file name>.data`` beside it.
+    opset : int, optional
+        Version of the standard operators: 17 for float graphs and the form "qop", 21 for "qdq", 13
+        for "integer" by default.
+    form : {"qdq", "qop", "integer"}, optional
+        How a quantized network is written; "qdq" by default.
+
+        - "qdq": float operators between QuantizeLinear and DequantizeLinear, float ends.
+        - "qop": QLinearConv and QLinearMatMul where there are, the rest as in "qdq".
+        - "integer": standard integer operators only, integer ends. Every conforming runtime gives
+          the integers of the golden model, bit for bit.
+    scales, activations, odd_accumulators
+        As of `set_to_qdq`; for the forms "qdq" and "qop".
+    contrib : bool
+        As of `set_to_qop`.
+
+    Raises
+    ------
+    UnsupportedError
+        If nodes have no ONNX form, or need a newer opset; the message lists all of them.
+    GraphError
+        If a form is asked for and the graph is not quantized.
+    FileError
+        If the file cannot be written.
+    """
+    options = qdq_options(scales, activations, odd_accumulators)
+    if not isinstance(network, GraphView | IntegerNetwork):
+        raise DtypeError(f"network is {_kind(network)}, expected a GraphView or an IntegerNetwork")
+    if form is not None and form not in ("qdq", "qop", "integer"):
+        raise UnsupportedError(f"form is {form!r}, expected 'qdq', 'qop' or 'integer'")
+    written: GraphView
+    if isinstance(network, GraphView) and not _is_quantized(network):
+        if form is not None and not (form == "qop" and has_qdq(network)):
+            raise GraphError(
+                f"graph {network.name} cannot be written in the form {form!r}: it has no Quantizer "
+                "nodes; call quantize_network or quantize first, or leave form out"
+            )
+        written = network.clone()
+        if form == "qop":
+            fuse_qdq(written, contrib=contrib)
+        default = _form_of(written)
+    else:
+        default = form or "qdq"
+        integers = network_of(network)
+        written = integer_graph(integers) if form == "integer" else qdq_graph(integers, options)
+        if form == "qop":
+            fuse_qdq(written, contrib=contrib)
+    version = DEFAULT_OPSETS[default] if opset is None else opset
+    if version < INT4_OPSET:
+        _widen_int4(written)
+    write_onnx(written, path, opset=version)
+
+
+def _is_quantized(graph: GraphView) -> bool:
+    return any(isinstance(node.operator, Quantizer) for node in graph.nodes)
+
+
+def _form_of(graph: GraphView) -> str:
+    if any(node.type.startswith("QLinear") for node in graph.nodes):
+        return "qop"
+    return "qdq" if has_qdq(graph) else "float"
+
+
+def _widen_int4(graph: GraphView) -> None:
+    """Store 4-bit integers as 8-bit ones, for versions of ONNX that have no 4 bits."""
+    wider = {dtype.int4: dtype.int8, dtype.uint4: dtype.uint8}
+    for node in graph.nodes:
+        operator = node.operator
+        if isinstance(operator, Producer) and operator.element_type in wider:
+            kind = wider[operator.element_type]
+            node.operator = dataclasses.replace(operator, element_type=kind)
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
