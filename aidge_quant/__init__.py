@@ -30,6 +30,15 @@ from aidge_quant.graph import GraphView, Node
 from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.integer.store import load_network
+from aidge_quant.interchange import (
+    PowerOfTwoFit,
+    export_onnx,
+    fit_power_of_two,
+    from_qdq,
+    from_qop,
+    set_to_qdq,
+    set_to_qop,
+)
 from aidge_quant.onnx_io import load_onnx
 from aidge_quant.ptq import (
     Clipping,
@@ -96,6 +105,14 @@ __all__ = [
     "load_network",
     "lower",
     "verify_c",
+    # quantized ONNX models, out and in
+    "PowerOfTwoFit",
+    "export_onnx",
+    "fit_power_of_two",
+    "from_qdq",
+    "from_qop",
+    "set_to_qdq",
+    "set_to_qop",
     # where it loses precision
     "Analysis",
     "analyze",

@@ -7,8 +7,8 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
-from aidge_quant.interchange.constants import Constants
-from aidge_quant.interchange.records import rename_records
+from aidge_quant.interchange.importing.constants import Constants
+from aidge_quant.interchange.importing.records import rename_records
 from aidge_quant.ops import (
     DequantizeLinear,
     Gemm,

@@ -6,17 +6,17 @@ import numpy as np
 
 from aidge_quant.errors import AidgeQuantError, GraphError, UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
-from aidge_quant.interchange.affine_rules import import_affine
-from aidge_quant.interchange.agreement import agree_on_zero_points, join_tables
-from aidge_quant.interchange.constants import Constants
-from aidge_quant.interchange.hoisting import (
+from aidge_quant.interchange.importing.affine_rules import import_affine
+from aidge_quant.interchange.importing.agreement import agree_on_zero_points, join_tables
+from aidge_quant.interchange.importing.constants import Constants
+from aidge_quant.interchange.importing.hoisting import (
     constant_bounds_on_integers,
     hoist_quantizers,
     is_bound,
     moves_values,
 )
-from aidge_quant.interchange.importer import Importer
-from aidge_quant.interchange.rules import (
+from aidge_quant.interchange.importing.importer import Importer
+from aidge_quant.interchange.importing.rules import (
     import_add,
     import_average,
     import_bound,
@@ -30,7 +30,7 @@ from aidge_quant.interchange.rules import (
     import_table,
     keep_accumulator,
 )
-from aidge_quant.interchange.values import ACCUMULATOR, INDEX, STORED
+from aidge_quant.interchange.importing.values import ACCUMULATOR, INDEX, STORED
 from aidge_quant.ops import DequantizeLinear, Input, QuantizedOperator, QuantizeLinear, Trait
 from aidge_quant.recipes import (
     constant_bounds,

@@ -7,11 +7,11 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
-from aidge_quant.interchange.constants import Constants
 from aidge_quant.interchange.expand import element_types
-from aidge_quant.interchange.hoisting import is_bound
-from aidge_quant.interchange.records import rename_records
-from aidge_quant.interchange.values import Grid
+from aidge_quant.interchange.importing.constants import Constants
+from aidge_quant.interchange.importing.hoisting import is_bound
+from aidge_quant.interchange.importing.records import rename_records
+from aidge_quant.interchange.importing.values import Grid
 from aidge_quant.ops import (
     AveragePool,
     Concat,

@@ -1,9 +1,13 @@
 """Layers that move, select or look up stored integers: the same in every form."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
+from aidge_quant.graph import Node, Port
 from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.tensors import IntegerTensor
@@ -18,14 +22,14 @@ def ends(sheet: Sheet, layer: Layer) -> tuple[IntegerTensor, IntegerTensor]:
 
 
 def draw_reshape(sheet: Sheet, layer: layers.Reshape) -> None:
-    """Other axes over the same stored order."""
+    """Draw other axes over the same stored order."""
     source, target = ends(sheet, layer)
     views = (canonical(source.shape), canonical(target.shape))
     sheet.bind(layer.output, sheet.rearranged(sheet.port(source.name), views, layer.name))
 
 
 def draw_transpose(sheet: Sheet, layer: layers.Transpose) -> None:
-    """Stored axes in another order: one permutation of the axes of the canonical views."""
+    """Draw stored axes in another order: one permutation of the axes of the canonical views."""
     source, target = ends(sheet, layer)
     now, wanted = canonical(source.shape), canonical(target.shape)
     moved = [now.layout[axis] for axis in layer.permutation]
@@ -34,7 +38,7 @@ def draw_transpose(sheet: Sheet, layer: layers.Transpose) -> None:
 
 
 def draw_slice(sheet: Sheet, layer: layers.Slice) -> None:
-    """Part of the data; axes that are whole are left out."""
+    """Draw part of the data; axes that are whole are left out."""
     source, target = ends(sheet, layer)
     axes: list[tuple[int, int, int, int]] = []
     for axis, (start, step) in enumerate(zip(layer.starts, layer.steps, strict=True)):
@@ -49,12 +53,12 @@ def draw_slice(sheet: Sheet, layer: layers.Slice) -> None:
     if axes:
         axes.sort()
         which, starts, stops, steps = zip(*axes, strict=True)
-        port = sheet.add(Slice(starts, stops, which, steps), port, name=layer.name)
+        port = Port(sheet.add(Slice(starts, stops, which, steps), port, name=layer.name))
     sheet.bind(layer.output, port)
 
 
 def draw_pad(sheet: Sheet, layer: layers.Pad) -> None:
-    """Positions of one stored value around the data."""
+    """Draw positions of one stored value around the data."""
     source, _ = ends(sheet, layer)
     before = canonical_axes(source, layer.before, 0)
     after = canonical_axes(source, layer.after, 0)
@@ -63,7 +67,7 @@ def draw_pad(sheet: Sheet, layer: layers.Pad) -> None:
 
 
 def draw_concat(sheet: Sheet, layer: layers.Concat) -> None:
-    """Tensors one after the other."""
+    """Draw tensors one after the other."""
     source, _ = ends(sheet, layer)
     ports = [sheet.port(name) for name in layer.inputs]
     operator = Concat(canonical_axis(source, layer.axis))
@@ -71,18 +75,18 @@ def draw_concat(sheet: Sheet, layer: layers.Concat) -> None:
 
 
 def draw_resize(sheet: Sheet, layer: layers.Resize) -> None:
-    """Nearest neighbour: rows, then columns, are taken at listed places."""
+    """Draw the nearest neighbour: rows, then columns, are taken at listed places."""
     source, _ = ends(sheet, layer)
     port = sheet.port(source.name)
     for axis, places in ((2, layer.rows), (3, layer.columns)):
         if not np.array_equal(places, np.arange(source.shape[axis - 2])):
             indices = sheet.constant(places.astype(np.int64), f"{layer.name}_places")
-            port = sheet.add(Gather(axis), port, indices, name=layer.name)
+            port = Port(sheet.add(Gather(axis), port, indices, name=layer.name))
     sheet.bind(layer.output, port)
 
 
 def draw_max_pool(sheet: Sheet, layer: layers.MaxPool) -> None:
-    """Largest value of a window."""
+    """Draw the largest value of a window."""
     source, _ = ends(sheet, layer)
     if source.dtype is not dtype.int8:
         raise UnsupportedError(
@@ -93,7 +97,7 @@ def draw_max_pool(sheet: Sheet, layer: layers.MaxPool) -> None:
 
 
 def draw_clamp(sheet: Sheet, layer: layers.Clamp) -> None:
-    """Stored values kept between two bounds."""
+    """Keep stored values between two bounds."""
     source, _ = ends(sheet, layer)
     bounds = (np.asarray(layer.lower), np.asarray(layer.upper))
     sheet.bind(layer.output, clamped(sheet, sheet.port(source.name), source, bounds, layer.name))
@@ -101,11 +105,11 @@ def draw_clamp(sheet: Sheet, layer: layers.Clamp) -> None:
 
 def clamped(
     sheet: Sheet,
-    port: object,
+    port: Port | Node,
     tensor: IntegerTensor,
     bounds: tuple[np.ndarray, np.ndarray],
     name: str,
-) -> object:
+) -> Port | Node:
     """Return stored values of ``tensor`` kept between bounds; nothing where its type does that.
 
     Parameters
@@ -125,16 +129,17 @@ def clamped(
 
 
 def draw_lookup(sheet: Sheet, layer: layers.Lookup) -> None:
-    """A table of 256 stored values, or one for each channel, read at the stored input."""
+    """Draw a table of 256 stored values, or one for each channel, read at the stored input."""
     source, target = ends(sheet, layer)
     offset = 128 - sheet.offset(source)
     index = sheet.add(Cast(dtype.int32), sheet.port(source.name), name=f"{layer.name}_index")
     rows = layer.table.shape[0]
     starts = offset + 256 * np.arange(rows, dtype=np.int32)
     if starts.any():
-        shaped = starts.reshape(-1, 1, 1) if rows > 1 and len(source.shape) == 3 else starts
-        shaped = shaped if rows > 1 else shaped.reshape(())
-        constant = sheet.constant(shaped, f"{layer.name}_rows")
+        shape: tuple[int, ...] = ()
+        if rows > 1:
+            shape = (rows, 1, 1) if len(source.shape) == 3 else (rows,)
+        constant = sheet.constant(starts.reshape(shape), f"{layer.name}_rows")
         index = sheet.add(Add(), index, constant, name=f"{layer.name}_index")
     values = layer.table.astype(np.int16).reshape(-1) + sheet.offset(target)
     held = sheet.held(target)
@@ -143,7 +148,7 @@ def draw_lookup(sheet: Sheet, layer: layers.Lookup) -> None:
 
 
 def draw_argmax(sheet: Sheet, layer: layers.ArgMax) -> None:
-    """Index of the first largest value along the channels."""
+    """Draw the index of the first largest value along the channels."""
     source, target = ends(sheet, layer)
     axis = canonical_axis(source, len(source.shape) - 1)
     found = sheet.add(ArgMax(axis), sheet.port(source.name), name=layer.name)
@@ -151,7 +156,7 @@ def draw_argmax(sheet: Sheet, layer: layers.ArgMax) -> None:
     sheet.bind(layer.output, index)
 
 
-MOVES = {
+MOVES: Mapping[type[Layer], Callable[[Sheet, Any], None]] = {
     layers.Reshape: draw_reshape,
     layers.Transpose: draw_transpose,
     layers.Slice: draw_slice,

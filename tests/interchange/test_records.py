@@ -8,8 +8,8 @@ from qdq_models import QdqModel
 
 import aidge_quant as aq
 from aidge_quant.interchange import from_qdq
-from aidge_quant.interchange.ratios import best_pair
-from aidge_quant.interchange.records import KEY
+from aidge_quant.interchange.importing.ratios import best_pair
+from aidge_quant.interchange.importing.records import KEY
 from aidge_quant.onnx_io.reader import read_model
 
 IN = (0.0213, 0, "int8")

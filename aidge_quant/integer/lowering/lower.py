@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from aidge_quant._version import __version__
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import AidgeQuantError, UnsupportedError
+from aidge_quant.errors import AidgeQuantError, GraphError, UnsupportedError
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.integer.lowering.affine import lower_affine

@@ -125,11 +125,12 @@ def _with_clips(builder: Builder, nodes: list[Node], coefficient: int, affine: b
         raise builder.refuse(node, "it neither rounds nor clips", "quantize without no_quant=True")
     if Annotation.SCALE not in node.annotations:
         raise builder.refuse(node, "the real value of its integers is not noted on it")
+    scale = node.annotations[Annotation.SCALE]
+    clip = quantizer.clip
     if builder.rounding is not None:
         quantizer = dataclasses.replace(quantizer, rounding=builder.rounding)
-    scale = node.annotations[Annotation.SCALE]
-    lower: int = quantizer.clip[0]
-    upper: int | np.ndarray = quantizer.clip[1]
+    lower: int = clip[0]
+    upper: int | np.ndarray = clip[1]
     following = builder.graph.sole_consumer(node)
     while following is not None and isinstance(following.operator, ReLU | Clip):
         if np.ndim(getattr(following.operator, "upper", 0)) and not affine:
@@ -139,9 +140,9 @@ def _with_clips(builder: Builder, nodes: list[Node], coefficient: int, affine: b
         lower, upper = clipped(following, lower, upper)
         nodes.append(following)
         following = builder.graph.sole_consumer(following)
-    element_type = storage_type(quantizer.clip)
+    element_type = storage_type(clip)
     # From the quantizer alone: parts of a Concat share its interval, not the clips behind it.
-    zero_point = stored_zero_point(*quantizer.clip, element_type)
+    zero_point = stored_zero_point(*clip, element_type)
     builder.fused.update(nodes)
     return Tail(tuple(nodes), quantizer, coefficient, lower, upper, scale, element_type, zero_point)
 

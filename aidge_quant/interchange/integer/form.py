@@ -166,12 +166,12 @@ def _convolved(
 
 
 def draw_convolution(sheet: Sheet, layer: layers.Convolution) -> None:
-    """ConvInteger subtracts the zero point, which the bias then no longer corrects."""
+    """Draw ConvInteger, which subtracts the zero point that the bias corrects in the network."""
     _draw_windows(sheet, layer, layer.groups)
 
 
 def draw_depthwise(sheet: Sheet, layer: layers.DepthwiseConvolution) -> None:
-    """ConvInteger with one group a channel."""
+    """Draw ConvInteger with one group a channel."""
     _draw_windows(sheet, layer, layer.weight.shape[2])
 
 
@@ -183,7 +183,7 @@ def _draw_windows(sheet: Sheet, layer: Any, groups: int) -> None:
 
 
 def draw_transposed(sheet: Sheet, layer: layers.TransposedConvolution) -> None:
-    """Zero points between the input's positions, then ConvInteger with mirrored windows."""
+    """Draw zero points between the positions, then ConvInteger with mirrored windows."""
     source, target = ends(sheet, layer)
     height, width, channels = source.shape
     zero = layer.input_zero_point + sheet.offset(source)
@@ -235,7 +235,7 @@ def _fitted(
 
 
 def draw_fully_connected(sheet: Sheet, layer: layers.FullyConnected) -> None:
-    """MatMulInteger over rows of the stored order."""
+    """Draw MatMulInteger over rows of the stored order."""
     source, _ = ends(sheet, layer)
     inputs = layer.weight.shape[1]
     port = sheet.port(source.name, plain(source.shape))
@@ -256,7 +256,7 @@ def draw_fully_connected(sheet: Sheet, layer: layers.FullyConnected) -> None:
 
 
 def draw_add(sheet: Sheet, layer: layers.Add) -> None:
-    """Two products and a constant."""
+    """Draw two products and a constant."""
     parts, bias = [], layer.bias
     for name, factor in zip(layer.inputs, layer.multipliers, strict=True):
         bias -= factor * sheet.offset(sheet.network.tensor(name))
@@ -267,7 +267,7 @@ def draw_add(sheet: Sheet, layer: layers.Add) -> None:
 
 
 def draw_multiply(sheet: Sheet, layer: layers.Multiply) -> None:
-    """Product of two differences."""
+    """Draw the product of two differences."""
     first, second = (sheet.network.tensor(name) for name in layer.inputs)
     parts = []
     for tensor, zero in zip((first, second), layer.zero_points, strict=True):
@@ -282,7 +282,7 @@ def draw_multiply(sheet: Sheet, layer: layers.Multiply) -> None:
 
 
 def draw_rescale(sheet: Sheet, layer: layers.Rescale) -> None:
-    """A product and a constant."""
+    """Draw a product and a constant."""
     source, _ = ends(sheet, layer)
     bias = layer.bias - layer.multiplier * sheet.offset(source)
     found = _times(
@@ -292,7 +292,7 @@ def draw_rescale(sheet: Sheet, layer: layers.Rescale) -> None:
 
 
 def draw_average(sheet: Sheet, layer: layers.AveragePool) -> None:
-    """Sums over windows as ConvInteger with ones, then a requantization or a division."""
+    """Draw sums over windows as ConvInteger with ones, then a requantization or a division."""
     source, target = ends(sheet, layer)
     channels = source.channels
     ones = sheet.constant(np.ones((channels, 1, *layer.window), np.uint8), f"{layer.name}_ones")

@@ -6,9 +6,9 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.graph import Annotation, Node, Port
-from aidge_quant.interchange.constants import QuantizedConstant
-from aidge_quant.interchange.importer import INT32, Importer
-from aidge_quant.interchange.values import ACCUMULATOR, Value
+from aidge_quant.interchange.importing.constants import QuantizedConstant
+from aidge_quant.interchange.importing.importer import INT32, Importer
+from aidge_quant.interchange.importing.values import ACCUMULATOR, Value
 from aidge_quant.ops import FC, Conv, ConvTranspose, Gemm, Operator
 
 #: How far the scale of a bias may be from that of the accumulator, relatively.

@@ -7,7 +7,7 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
-from aidge_quant.interchange.values import Grid
+from aidge_quant.interchange.importing.values import Grid
 from aidge_quant.ops import (
     DequantizeLinear,
     Flatten,

@@ -11,9 +11,9 @@ import numpy as np
 
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
-from aidge_quant.interchange.constants import Constants
-from aidge_quant.interchange.records import Record, read_records
-from aidge_quant.interchange.values import Grid
+from aidge_quant.interchange.importing.constants import Constants
+from aidge_quant.interchange.importing.records import Record, read_records
+from aidge_quant.interchange.importing.values import Grid
 from aidge_quant.ops import (
     Add,
     AveragePool,
@@ -132,15 +132,15 @@ def _difference(ends: _Ends, node: Node) -> tuple[int, float] | None:
 def _settle(
     graph: GraphView, ends: _Ends, node: Node, apart: dict[Node, tuple[int, float]]
 ) -> None:
-    """Give a QuantizeLinear its tensor's zero point, and what is before it the zero points of its own."""
+    """Give a QuantizeLinear, and what is read before it, the zero points of their tensors."""
     grid, record = ends.grid(node), ends.records.get(node.name)
     if grid is None:
         return
     zero_point, scale = ends.zero_point(node), grid.scale
     assert zero_point is not None
-    if record is not None and record.scale is not None:
-        if abs(scale / record.scale - 1) < NUDGED:
-            scale = float(np.float32(record.scale))
+    noted = None if record is None else record.scale
+    if noted is not None and abs(scale / noted - 1) < NUDGED:
+        scale = float(np.float32(noted))
     data = node.input(0).node
     total = float(grid.zero_point - zero_point) * scale
     before, added = _without_constant(graph, ends, data, node)
@@ -173,7 +173,7 @@ def _settle(
 def _without_constant(
     graph: GraphView, ends: _Ends, data: Node, reader: Node
 ) -> tuple[Node, float]:
-    """Return what one real constant is added to, and the constant; the node itself and 0 if none."""
+    """Return what one real constant is added to, and it; the node itself and 0 if none is."""
     if isinstance(data.operator, Add) and graph.sole_consumer(data) is reader:
         for slot in (0, 1):
             value = ends.constants.of(data.input(slot))

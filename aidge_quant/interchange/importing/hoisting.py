@@ -1,7 +1,7 @@
 """QuantizeLinear before what only moves values: where the integer network quantizes."""
 
 from aidge_quant.graph import GraphView, Node
-from aidge_quant.interchange.constants import Constants
+from aidge_quant.interchange.importing.constants import Constants
 from aidge_quant.ops import (
     Clip,
     Concat,

@@ -6,11 +6,11 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.graph import Annotation, Node, Port
-from aidge_quant.interchange.affine_rules import add_to_accumulator
-from aidge_quant.interchange.importer import INT32, Importer, plain, value_type
-from aidge_quant.interchange.ratios import LARGEST, best_pair, unit_of
-from aidge_quant.interchange.records import logger
-from aidge_quant.interchange.values import (
+from aidge_quant.interchange.importing.affine_rules import add_to_accumulator
+from aidge_quant.interchange.importing.importer import INT32, Importer, plain, value_type
+from aidge_quant.interchange.importing.ratios import LARGEST, best_pair, unit_of
+from aidge_quant.interchange.importing.records import logger
+from aidge_quant.interchange.importing.values import (
     ACCUMULATOR,
     FUNCTION,
     INDEX,

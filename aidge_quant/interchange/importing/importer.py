@@ -9,11 +9,11 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Node, Port
-from aidge_quant.interchange.constants import Constants
-from aidge_quant.interchange.hoisting import Origin, is_bound
-from aidge_quant.interchange.ratios import power_of_two, snapped
-from aidge_quant.interchange.records import Record, logger, read_records
-from aidge_quant.interchange.values import (
+from aidge_quant.interchange.importing.constants import Constants
+from aidge_quant.interchange.importing.hoisting import Origin, is_bound
+from aidge_quant.interchange.importing.ratios import power_of_two, snapped
+from aidge_quant.interchange.importing.records import Record, logger, read_records
+from aidge_quant.interchange.importing.values import (
     ACCUMULATOR,
     FUNCTION,
     INPUT,
