@@ -89,6 +89,11 @@ def test_an_average_may_round_half_up():
     assert layer.requantization is None
     (layer,) = with_records(built, {}).layers
     assert layer.requantization.rounding == "half_even"
+    fixed = round(2**33 / 9) * 2.0**-33
+    entry = {"factor": repr(fixed), "rounding": "half_up"}
+    (layer,) = with_records(built, {"out": entry}).layers
+    assert layer.requantization.multiplier is not None
+    assert layer.requantization.rounding == "half_up"
 
 
 @pytest.mark.parametrize("ratio", [1.0, 3.0, 2 / 3, np.pi, 1 / np.e, 200.5, 1 / 3000.7])

@@ -32,6 +32,7 @@ from aidge_quant.ops import (
     SumPool,
     producer,
 )
+from aidge_quant.ops.quantization import HALF_UP
 from aidge_quant.ops.windows import missing_at_end, output_sizes
 
 #: How well two integers must say the ratio of two scales, relatively.
@@ -340,7 +341,9 @@ def import_average(importer: Importer, node: Node) -> None:
     following = importer.following(node)
     record = None if following is None else following[1]
     same = following is not None and importer.constants.grid(following[0]) == value.grid
-    if same and (not uniform or (record is not None and not record.shift and not record.inputs)):
+    count = int(np.prod(operator.window))
+    divides = record is not None and record.rounding == HALF_UP and record.factor == 1 / count
+    if same and (not uniform or divides):
         if record is None:
             _note_half_up(importer, node)
         added = importer.add(node.operator, (value.port,), node.name)
@@ -355,7 +358,7 @@ def import_average(importer: Importer, node: Node) -> None:
         )
     summed = SumPool(operator.window, operator.stride, operator.dilation, operator.padding)
     added = importer.add(summed, (value.port,), node.name)
-    unit = np.asarray(float(value.unit) / int(np.prod(operator.window)))
+    unit = np.asarray(float(value.unit) / count)
     importer.bind(node, Value(Port(added), ACCUMULATOR, unit))
 
 
@@ -406,7 +409,7 @@ def keep_accumulator(importer: Importer, node: Node, value: Value) -> Port:
             min(INT32[1], int(np.rint(min(upper / unit, 1e18)))),
         )
     shift = np.zeros((), np.int64)
-    operator = Quantizer(1.0, clip, "half_up", shift, value.axis, dtype.int32)
+    operator = Quantizer(1.0, clip, HALF_UP, shift, value.axis, dtype.int32)
     name = importer.free_name(f"{node.name}_Quantizer")
     added = importer.add(operator, (value.port,), name)
     added.annotations[Annotation.IS_ACTIVATION_QUANTIZER] = True
