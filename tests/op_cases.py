@@ -5,6 +5,7 @@ in int64, and the operators must equal them exactly.
 """
 
 import math
+import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -261,6 +262,9 @@ _AVERAGE_PADDED = ops.AveragePool((3, 3), (3, 3), (1, 1), (1, 1, 1, 1), True, Tr
 _SUM = ops.SumPool((2, 3), (2, 2), (1, 1), (1, 0, 0, 1))
 _AVERAGE_LINE = ops.AveragePool((4,), (3,), (1,), (0, 0))
 
+_TABLE = np.random.default_rng(5).integers(-128, 128, (1, 256))
+_TABLES = np.random.default_rng(6).integers(0, 256, (4, 256))
+
 CASES: list[Case] = [
     Case(conv(), (_D, (3, 4, 3, 3), (3,)), plain_conv(conv()), True),
     Case(_STRIDED, (_D, (3, 4, 2, 3)), plain_conv(_STRIDED), True),
@@ -464,6 +468,38 @@ CASES: list[Case] = [
         types=(*_one("int8"), "float32", "int8"),
     ),
     Case(
+        ops.Cast(dtype.uint8),
+        (_D,),
+        lambda x: (x.astype(np.int64) % 256).astype(np.uint8),
+        types=("int32",),
+    ),
+    Case(
+        ops.Gather(1),
+        (_D, (2, 3)),
+        lambda x, i: np.stack([np.stack([x[:, k] for k in row], 1) for row in i % 4], 1),
+        types=("float32", "gather4"),
+    ),
+    Case(
+        ops.LookupTable(_TABLE, -128),
+        (_D,),
+        lambda x: np.vectorize(lambda v: _TABLE[0, int(v) + 128])(x).astype(np.int8),
+        types=("int8",),
+    ),
+    Case(
+        ops.LookupTable(_TABLES, 0, dtype.uint8),
+        (_D,),
+        lambda x: np.stack(
+            [np.vectorize(lambda v, c=c: _TABLES[c, v])(x[:, c]) for c in range(4)], 1
+        ).astype(np.uint8),
+        types=("uint8",),
+    ),
+    Case(
+        ops.Div(),
+        (_D, _D),
+        lambda a, b: np.trunc(a / b).astype(np.int32),
+        types=("int32", "divisor"),
+    ),
+    Case(
         ops.QLinearLeakyRelu(0.25),
         (_D, (), (), (), ()),
         _between(lambda x: np.where(x < 0, np.float32(0.25) * x, x)),
@@ -473,3 +509,28 @@ CASES: list[Case] = [
 
 #: Classes without inputs: they compute nothing.
 SOURCES = {"Input", "Producer"}
+
+
+def draw(case: Case, kind: str) -> list[np.ndarray]:
+    """Return inputs of float32 or int8, seeded by the case."""
+    rng = np.random.default_rng(zlib.crc32(str(case).encode()))
+    if case.types:
+        return [draw_typed(rng, *pair) for pair in zip(case.shapes, case.types, strict=True)]
+    if kind == "int8":
+        return [rng.integers(-127, 128, shape).astype(np.int8) for shape in case.shapes]
+    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in case.shapes]
+    return [np.abs(a) + np.float32(0.1) for a in arrays] if case.positive else arrays
+
+
+def draw_typed(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    """Return integers over the whole type (some thousands of int32), positive scales, places."""
+    if kind == "gather4":
+        return rng.integers(-4, 4, shape)
+    if kind == "divisor":
+        return (rng.integers(1, 300, shape) * rng.choice((-1, 1), shape)).astype(np.int32)
+    if kind == "float32" and len(shape) > 1:
+        return rng.standard_normal(shape).astype(np.float32)
+    if kind == "float32":
+        return np.asarray(rng.uniform(0.004, 0.008, shape)).astype(np.float32)
+    limits = np.iinfo(kind if kind != "int32" else "int16")
+    return np.asarray(rng.integers(limits.min, limits.max + 1, shape)).astype(kind)

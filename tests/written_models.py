@@ -18,8 +18,10 @@ ort = pytest.importorskip("onnxruntime")
 def single(operator: Operator, arrays: list[np.ndarray], *, data: bool = False) -> GraphView:
     """Return a graph of one node; ``data``: all its data inputs are inputs of the graph."""
     graph, sources = GraphView("single"), []
+    roles = [operator.role(slot) for slot in range(len(arrays))]
+    first = roles.index("data")
     for slot, array in enumerate(arrays):
-        if slot == 0 or (data and operator.role(slot) == "data"):
+        if slot == first or (data and roles[slot] == "data"):
             source = graph.add_input(Input(array.shape, dtype.of(array)), f"x{slot}")
         else:
             source = graph.add(producer(array), (), f"p{slot}")

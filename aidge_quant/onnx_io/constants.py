@@ -171,7 +171,6 @@ ONLY_CONSTANT = (
     "ConstantOfShape",
     "Equal",
     "Floor",
-    "Gather",
     "Greater",
     "GreaterOrEqual",
     "Less",

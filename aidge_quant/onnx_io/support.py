@@ -19,7 +19,7 @@ class OperatorRow(NamedTuple):
 NOTES: dict[str, str] = {
     "AveragePool": "1-D and 2-D; ceil_mode, count_include_pad, auto_pad",
     "BatchNormalization": "inference form",
-    "Cast": "where the type stays; constants are converted",
+    "Cast": "between integers, from and to them; one float type to itself",
     "Clip": "constant bounds",
     "Constant": "a parameter; any form but text and sparse",
     "Conv": "1-D and 2-D; groups, dilation, asymmetric pads, auto_pad",
@@ -29,6 +29,7 @@ NOTES: dict[str, str] = {
     "DequantizeLinear": "one scale or one a channel; also com.microsoft; kept on constants",
     "Dropout": "inference form: does nothing",
     "Expand": "where nothing is repeated; constants are expanded",
+    "Gather": "float execution; a table of quantized values from set_to_qdq",
     "Gemm": "FC where B and C are constant",
     "MatMul": "FC where the second operand is a constant matrix",
     "Max": "any number of inputs",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import written_models as written
-from op_cases import CASES
+from onnx.reference import ReferenceEvaluator
+from op_cases import CASES, draw
 
 from aidge_quant import ops
 from aidge_quant.errors import UnsupportedError
@@ -21,7 +22,7 @@ TOLERANCE = 2e-6
 QUICK = (7, 9, 11, 12, 13, 17, 18, 21, newest_opset())
 
 #: Classes that a model of floats cannot hold.
-QUANTIZING = {"Quantizer", "Dequantizer"}
+QUANTIZING = {"Quantizer", "Dequantizer", "LookupTable"}
 
 _D = (2, 4, 6, 5)
 _WIDE = np.array([0.5, 1.0, 0.1, np.inf])
@@ -78,14 +79,6 @@ def compare(graph, arrays, opset, tolerance=TOLERANCE):
         np.testing.assert_allclose(theirs, ours, rtol=0, atol=tolerance * largest)
 
 
-def draw(case, kind):
-    rng = np.random.default_rng(len(str(case)))
-    if kind == "int8":
-        return [rng.integers(-127, 128, shape).astype(np.int8) for shape in case.shapes]
-    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in case.shapes]
-    return [np.abs(a) + np.float32(0.1) for a in arrays] if case.positive else arrays
-
-
 def run_case(case, kind, opsets):
     """Compare in all opsets that the writer takes; return them."""
     arrays, done, refused = draw(case, kind), [], []
@@ -107,7 +100,31 @@ def run_case(case, kind, opsets):
 
 
 def floats(cases):
-    return [case for case in cases if case.operator.type not in QUANTIZING]
+    return [c for c in cases if c.operator.type not in QUANTIZING and not c.types]
+
+
+#: No engine takes a zero point for each row.
+NO_ENGINE = {"MatMulInteger"}
+
+TYPED = [case for case in CASES if case.types and case.operator.type not in QUANTIZING]
+
+
+@pytest.mark.parametrize("case", TYPED, ids=str)
+def test_an_operator_on_given_types_is_written_and_read_again(case):
+    arrays = draw(case, "")
+    graph = written.single(case.operator, arrays)
+    feeds = written.feeds_of(graph, arrays)
+    expected = list(evaluate(graph, feeds).values())
+    model = to_model(graph, opset=21)
+    written.check(model)
+    again = list(evaluate(read_model(model), feeds).values())
+    # ONNX Runtime saturates sums of uint8 and int8 on some processors; the reference does not.
+    standard = not case.operator.onnx_domain and case.operator.type not in NO_ENGINE
+    found = ReferenceEvaluator(model).run(None, feeds) if standard else again
+    for ours, read, theirs in zip(expected, again, found, strict=True):
+        np.testing.assert_array_equal(read, ours)
+        assert theirs.dtype == ours.dtype
+        np.testing.assert_array_equal(theirs, ours)
 
 
 @pytest.mark.parametrize("case", floats(CASES), ids=str)
@@ -162,15 +179,14 @@ def test_an_expansion_stands_for_an_operator_that_the_opset_has_not(name):
 @pytest.mark.parametrize("case", [c for c in CASES if c.operator.type in QUANTIZING], ids=str)
 def test_a_quantizer_is_refused(case):
     graph = written.single(case.operator, draw(case, "float32"))
-    with pytest.raises(UnsupportedError, match=r"node \((Q|Deq)uantizer\): .*set_to_qdq"):
+    with pytest.raises(UnsupportedError, match=r"node \(\w+\): .*set_to_qdq"):
         to_model(graph)
 
 
 def test_integers_that_onnx_computes_differently_are_refused():
     x = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
-    for operator in (ops.ReduceMean((1,)), ops.Div()):
-        with pytest.raises(UnsupportedError, match="ONNX truncates"):
-            to_model(written.single(operator, [x, x][: len(operator.roles)], data=True))
+    with pytest.raises(UnsupportedError, match="ONNX truncates"):
+        to_model(written.single(ops.ReduceMean((1,)), [x], data=True))
 
 
 def test_integers_of_64_bits_are_not_multiplied():

@@ -1,11 +1,9 @@
 """What holds for every operator: shapes, types, and the values of a plain formula."""
 
-import zlib
-
 import numpy as np
 import op_cases
 import pytest
-from op_cases import CASES, Case
+from op_cases import CASES, draw
 
 from aidge_quant import ops
 from aidge_quant.dtypes import dtype
@@ -18,27 +16,6 @@ TOLERANCE = 2e-6
 INTEGERS = [case for case in CASES if case.integers]
 FLOATS = [c for c in CASES if c.operator.type != "Dequantizer" and not c.types]
 TYPED = [case for case in CASES if case.types]
-
-
-def draw(case: Case, kind: str) -> list[np.ndarray]:
-    """Return inputs of float32 or int8, seeded by the case."""
-    rng = np.random.default_rng(zlib.crc32(str(case).encode()))
-    if case.types:
-        return [draw_typed(rng, *pair) for pair in zip(case.shapes, case.types, strict=True)]
-    if kind == "int8":
-        return [rng.integers(-127, 128, shape).astype(np.int8) for shape in case.shapes]
-    arrays = [rng.standard_normal(shape).astype(np.float32) for shape in case.shapes]
-    return [np.abs(a) + np.float32(0.1) for a in arrays] if case.positive else arrays
-
-
-def draw_typed(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> np.ndarray:
-    """Return integers over the whole type (some thousands of int32), or positive scales."""
-    if kind == "float32" and len(shape) > 1:
-        return rng.standard_normal(shape).astype(np.float32)
-    if kind == "float32":
-        return np.asarray(rng.uniform(0.004, 0.008, shape)).astype(np.float32)
-    limits = np.iinfo(kind if kind != "int32" else "int16")
-    return np.asarray(rng.integers(limits.min, limits.max + 1, shape)).astype(kind)
 
 
 def outputs(result) -> tuple[np.ndarray, ...]:

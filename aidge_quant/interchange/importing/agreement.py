@@ -1,8 +1,9 @@
 """One zero point and one scale for each quantized tensor, whatever its ends say.
 
-A DequantizeLinear may read integers with another zero point than their QuantizeLinear gave them,
-and models of `set_to_qdq` do so to keep ties away. Before the import both ends get the zero point
-of the tensor, and what that changes becomes a constant of the layer; for most layers it cancels.
+In models of `set_to_qdq` a DequantizeLinear may read integers with another zero point than their
+QuantizeLinear gave them, which keeps ties away; their metadata says so. Before the import both ends
+get the zero point of the tensor, and what that changes becomes a constant of the layer; for most
+layers it cancels. Other models are left as they are, and the import refuses ends that differ.
 """
 
 from dataclasses import dataclass
@@ -74,14 +75,9 @@ class _Ends:
         return self.constants.grid(node)
 
     def zero_point(self, source: Node) -> int | None:
-        """Return the zero point of the tensor that a QuantizeLinear or a table writes."""
+        """Return the zero point on record of what a QuantizeLinear or a table writes, or None."""
         record = self.records.get(source.name)
-        if record is not None and record.zero_point is not None:
-            return record.zero_point
-        if not isinstance(source.operator, QuantizeLinear):
-            return None
-        grid = self.grid(source)
-        return None if grid is None else grid.zero_point
+        return None if record is None else record.zero_point
 
 
 def agree_on_zero_points(graph: GraphView) -> None:
@@ -123,7 +119,8 @@ def _difference(ends: _Ends, node: Node) -> tuple[int, float] | None:
             return None
         computed = [p.node for p in source.inputs if p and not ends.constants.holds(p.node)]
         source = computed[0]
-    grid, zero_point = ends.grid(node), ends.zero_point(source)
+    zero_point = ends.zero_point(source)
+    grid = None if zero_point is None else ends.grid(node)
     if grid is None or zero_point is None or grid.zero_point == zero_point:
         return None
     return zero_point, grid.scale * (zero_point - grid.zero_point)
@@ -133,11 +130,11 @@ def _settle(
     graph: GraphView, ends: _Ends, node: Node, apart: dict[Node, tuple[int, float]]
 ) -> None:
     """Give a QuantizeLinear, and what is read before it, the zero points of their tensors."""
-    grid, record = ends.grid(node), ends.records.get(node.name)
-    if grid is None:
+    zero_point, record = ends.zero_point(node), ends.records.get(node.name)
+    grid = None if zero_point is None else ends.grid(node)
+    if grid is None or zero_point is None:
         return
-    zero_point, scale = ends.zero_point(node), grid.scale
-    assert zero_point is not None
+    scale = grid.scale
     noted = None if record is None else record.scale
     if noted is not None and abs(scale / noted - 1) < NUDGED:
         scale = float(np.float32(noted))

@@ -267,6 +267,8 @@ class Importer:
         added.annotations[Annotation.SCALE] = real
         unit = np.asarray(grid.scale)
         found = Value(Port(added), STORED, unit, grid, False, 1, value.bounds, value.clip)
+        noted = record is not None and record.zero_point is not None
+        found = dataclasses.replace(found, noted=noted)
         return self.clipped(found, grid)
 
     def _factor(

@@ -65,13 +65,12 @@ def import_dequantize(importer: Importer, node: Node) -> None:
             f"({node.input(0).node.type}), expected that of a QuantizeLinear",
         )
     assert value.grid is not None
-    if value.grid.element_type is not grid.element_type:
+    if value.grid != grid and not value.noted:
         raise importer.refuse(
             node,
             f"it reads {grid}, but its data was quantized as {value.grid}",
-            "use one type for a tensor",
+            "use one scale and zero point for a tensor",
         )
-    # The scale may be another one: it says what the integers mean to what reads them here.
     unit = np.asarray(grid.scale)
     importer.bind(node, dataclasses.replace(value, real=True, grid=grid, unit=unit))
 
@@ -100,7 +99,8 @@ def import_table(importer: Importer, node: Node) -> None:
     added = importer.add(made, (value.port,), node.name)
     real = grid.scale if record.real is None else plain(record.real)
     added.annotations[Annotation.SCALE] = real
-    importer.bind(node, Value(Port(added), STORED, np.asarray(grid.scale), grid, False))
+    unit = np.asarray(grid.scale)
+    importer.bind(node, Value(Port(added), STORED, unit, grid, real=False, noted=True))
 
 
 def import_bound(importer: Importer, node: Node) -> None:

@@ -69,6 +69,8 @@ class Value:
         Name of the last node with such bounds.
     single : bool
         Whether an accumulator is a product that one more integer may multiply.
+    noted : bool
+        Whether a record says what its integers mean, so that scales in the model may differ.
     """
 
     port: Port
@@ -80,6 +82,7 @@ class Value:
     bounds: Bounds = NO_BOUNDS
     clip: str = ""
     single: bool = False
+    noted: bool = False
 
     @property
     def multiplies(self) -> bool:

@@ -49,7 +49,8 @@ def cast(node: NodeReader) -> list[Value]:
     node.ignore("saturate", "round_mode")
     source, target = node.value(0).element_type, element_type(node.integer("to", 0))
     if source is not target:
-        if source.is_integer or target.is_integer:
+        whole = source.bits >= 8 and target.bits >= 8
+        if whole and (source.is_integer or target.is_integer):
             return node.add(CastOperator(target), node.value(0))
         raise UnsupportedError(
             f"it converts computed values from {source.value} to {target.value}, which is not "

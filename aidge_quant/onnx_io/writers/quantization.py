@@ -37,6 +37,15 @@ def dequantize_linear(node: NodeWriter) -> None:
     node.finish("DequantizeLinear", *node.inputs, axis=_axis(node))
 
 
+@writes("QLinearSoftmax")
+def q_linear_softmax(node: NodeWriter) -> None:
+    """Write; an attribute says whose meaning the axis has, that of opset 12 or 13."""
+    operator: Any = node.operator
+    meaning = 12 if operator.flatten else 13
+    domain = operator.onnx_domain
+    node.finish("QLinearSoftmax", *node.inputs, domain=domain, axis=operator.axis, opset=meaning)
+
+
 def _axis(node: NodeWriter) -> int | None:
     """Return the axis of a scale with many values, counted from the front."""
     scale: Any = node.input(1)
