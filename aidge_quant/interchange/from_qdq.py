@@ -20,12 +20,14 @@ from aidge_quant.interchange.importing.rules import (
     import_add,
     import_average,
     import_bound,
+    import_cast,
     import_concat,
     import_dequantize,
     import_function,
     import_index,
     import_move,
     import_mul,
+    import_pad,
     import_quantize,
     import_table,
     keep_accumulator,
@@ -58,7 +60,9 @@ RULES: Mapping[str, Rule] = {
     "AveragePool": import_average,
     "GlobalAveragePool": import_average,
     "ArgMax": import_index,
+    "Cast": import_cast,
     "LookupTable": import_table,
+    "Pad": import_pad,
 }
 
 #: Why an operator that has no rule stops the import, and what helps.

@@ -6,6 +6,7 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
+from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.interchange.expand import element_types
 from aidge_quant.interchange.importing.constants import Constants
@@ -109,6 +110,7 @@ class _Fusion:
         self.wanted = wanted
         self.constants = Constants(graph)
         self.types = element_types(graph)
+        self.shapes = infer_shapes(graph)
         self.renamed: dict[str, str] = {}
 
     def fuse(self, last: Node) -> None:
@@ -262,6 +264,8 @@ def _fc(fusion: _Fusion, node: Node) -> Fused | None:
         return None
     if not node.has_input(2) and "QLinearMatMul" in fusion.wanted:
         return QLinearMatMul(), [*data, *fusion.transposed(weight, node.input(1).node.name)]
+    if len(fusion.shapes[node][0]) != 2:
+        return None
     bias = fusion.bias(node, 2, fusion.unit(data, weight), value.shape[0])
     return None if bias is None else (QGemm(transpose_b=True), [*data, *weight, *bias])
 

@@ -13,7 +13,7 @@ from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.tensors import IntegerTensor
 from aidge_quant.interchange.geometry import canonical_axes, canonical_axis
 from aidge_quant.interchange.sheet import Sheet, canonical
-from aidge_quant.ops import Add, ArgMax, Cast, Concat, Gather, Max, MaxPool, Min, Pad, Slice
+from aidge_quant.ops import Add, ArgMax, Cast, Concat, Gather, Max, MaxPool, Min, Pad, Resize, Slice
 
 
 def ends(sheet: Sheet, layer: Layer) -> tuple[IntegerTensor, IntegerTensor]:
@@ -75,14 +75,34 @@ def draw_concat(sheet: Sheet, layer: layers.Concat) -> None:
 
 
 def draw_resize(sheet: Sheet, layer: layers.Resize) -> None:
-    """Draw the nearest neighbour: rows, then columns, are taken at listed places."""
-    source, _ = ends(sheet, layer)
+    """Draw the nearest neighbour: Resize where one of its modes takes the same positions.
+
+    Otherwise rows, then columns, are taken at listed places.
+    """
+    source, target = ends(sheet, layer)
     port = sheet.port(source.name)
+    operator = _resize_of(layer, source.shape, target.shape)
+    if operator is not None:
+        sheet.bind(layer.output, sheet.add(operator, port, name=layer.name))
+        return
     for axis, places in ((2, layer.rows), (3, layer.columns)):
         if not np.array_equal(places, np.arange(source.shape[axis - 2])):
             indices = sheet.constant(places.astype(np.int64), f"{layer.name}_places")
             port = Port(sheet.add(Gather(axis), port, indices, name=layer.name))
     sheet.bind(layer.output, port)
+
+
+def _resize_of(
+    layer: layers.Resize, source: tuple[int, ...], target: tuple[int, ...]
+) -> Resize | None:
+    height, width, channels = source
+    for coordinates in ("asymmetric", "half_pixel", "align_corners", "pytorch_half_pixel"):
+        for nearest in ("floor", "round_prefer_floor", "round_prefer_ceil", "ceil"):
+            operator = Resize((), (0, channels, target[0], target[1]), coordinates, nearest)
+            _, _, rows, columns = operator.indices((1, channels, height, width))
+            if np.array_equal(rows, layer.rows) and np.array_equal(columns, layer.columns):
+                return operator
+    return None
 
 
 def draw_max_pool(sheet: Sheet, layer: layers.MaxPool) -> None:

@@ -267,8 +267,10 @@ class Importer:
         added.annotations[Annotation.SCALE] = real
         unit = np.asarray(grid.scale)
         found = Value(Port(added), STORED, unit, grid, False, 1, value.bounds, value.clip)
-        noted = record is not None and record.zero_point is not None
-        found = dataclasses.replace(found, noted=noted)
+        if record is not None and record.zero_point is not None and record.unit is not None:
+            grid = dataclasses.replace(grid, scale=float(record.unit))
+            unit = np.asarray(grid.scale)
+            found = dataclasses.replace(found, noted=True, grid=grid, unit=unit)
         return self.clipped(found, grid)
 
     def _factor(

@@ -39,6 +39,8 @@ class Record:
         Of the integers, where that of the QuantizeLinear may be another one.
     scale : float or None
         Of the QuantizeLinear, where that in the model may be a little smaller.
+    unit : float or None
+        What reads the integers takes this for the real value of one.
     real : float64 array () or (channels,), or None
         Real value of one integer, where the scales in the model may be others.
     """
@@ -50,6 +52,7 @@ class Record:
     shift: bool
     zero_point: int | None = None
     scale: float | None = None
+    unit: float | None = None
     real: np.ndarray | None = None
 
     def agrees(self, expected: np.ndarray | float, multiplier: int = 1) -> bool:
@@ -110,6 +113,7 @@ def _record(entry: Mapping[str, object]) -> Record:
         bool(entry.get("shift")),
         None if entry.get("zero_point") is None else int(entry["zero_point"]),  # type: ignore[call-overload]
         _positive(entry.get("scale"), 0),
+        _positive(entry.get("unit"), 0),
         _positive(entry.get("real"), 1),
     )
 

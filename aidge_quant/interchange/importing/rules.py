@@ -27,6 +27,7 @@ from aidge_quant.ops import (
     Conv,
     Dequantizer,
     LookupTable,
+    Pad,
     Quantizer,
     ReLU,
     SumPool,
@@ -124,13 +125,30 @@ def import_bound(importer: Importer, node: Node) -> None:
 def import_move(importer: Importer, node: Node) -> None:
     """Operators that move values, on integers or on a value whose bounds go along."""
     value = importer.value(node, 0)
-    if value.kind not in (STORED, INPUT):
+    if value.kind not in (STORED, INPUT, INDEX):
         raise importer.refuse(
             node,
             f"it moves the output of {node.input(0).node.name} in float, which several nodes read",
             f"quantize the output of {node.input(0).node.name}",
         )
     added = importer.add(node.operator, (value.port,), node.name)
+    importer.bind(node, dataclasses.replace(value, port=Port(added)))
+
+
+def import_pad(importer: Importer, node: Node) -> None:
+    """Import a pad: of stored integers with a stored one, of real values with 0."""
+    value = importer.value(node, 0)
+    operator: Pad = node.operator
+    if value.kind == STORED and not value.real:
+        assert value.grid is not None
+        operator = dataclasses.replace(operator, value=operator.value - value.grid.zero_point)
+    elif operator.value != 0:
+        raise importer.refuse(
+            node, f"it pads real values with {operator.value:g}, expected 0", "quantize its data"
+        )
+    elif value.kind not in (STORED, INPUT):
+        raise importer.refuse(node, "its data is in float", "quantize its data")
+    added = importer.add(operator, (value.port,), node.name)
     importer.bind(node, dataclasses.replace(value, port=Port(added)))
 
 
@@ -141,6 +159,14 @@ def import_index(importer: Importer, node: Node) -> None:
         raise importer.refuse(node, "its data is in float", "quantize its data")
     added = importer.add(node.operator, (value.port,), node.name)
     importer.bind(node, Value(Port(added), INDEX, np.ones(()), real=False))
+
+
+def import_cast(importer: Importer, node: Node) -> None:
+    """Import a conversion of indices, which stay the numbers that they are."""
+    value = importer.value(node, 0)
+    if value.kind != INDEX:
+        raise importer.refuse(node, "it converts the type of quantized values", "leave it out")
+    importer.bind(node, value)
 
 
 def import_concat(importer: Importer, node: Node) -> None:

@@ -139,12 +139,13 @@ class QdqSheet(Sheet):
     def described(self, tensor: IntegerTensor, scale: np.ndarray) -> dict[str, Any]:
         """Return what the metadata says of a stored tensor beside the numbers of its layer.
 
-        The zero point of its integers, the scale of its QuantizeLinear without a nudge, and the
-        real value of one of its integers.
+        The zero point of its integers, the scale of its QuantizeLinear without a nudge, the scale
+        that what reads it takes for one unit, and the real value of one of its integers.
         """
         return {
             "zero_point": tensor.zero_point + self.offset(tensor),
             "scale": np.asarray(scale, np.float64).tolist(),
+            "unit": self.unit(tensor).tolist(),
             "real": np.asarray(tensor.scale, np.float64).tolist(),
         }
 
