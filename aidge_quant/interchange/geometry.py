@@ -30,6 +30,24 @@ def onnx_weight(layer: layers.Affine) -> np.ndarray:
     return np.ascontiguousarray(weight)
 
 
+def row_axes(layer: layers.FullyConnected, source: IntegerTensor) -> tuple[int, ...]:
+    """Return the axes before the last one in which a fully connected layer reads its rows."""
+    inputs = layer.weight.shape[1]
+    if source.size == inputs:
+        return ()
+    if source.shape[-1] == inputs:
+        return source.shape[:-1]
+    return (source.size // inputs,)
+
+
+def row_weight(layer: layers.FullyConnected, source: IntegerTensor) -> np.ndarray:
+    """Return the weight (out, in) of a layer that reads one row, columns in ONNX's order."""
+    order = np.arange(source.size)
+    if len(source.shape) == 3:
+        order = order.reshape(source.shape).transpose(2, 0, 1).ravel()
+    return np.ascontiguousarray(layer.weight[:, order])
+
+
 def weight_sums(layer: layers.Affine) -> np.ndarray:
     """Return the sum of the weights of every output channel, int64 (out,)."""
     axis = 2 if isinstance(layer, layers.DepthwiseConvolution) else 0

@@ -86,6 +86,12 @@ class Sheet:
             self._ports[name, view] = self.rearranged(port, (known, view), name)
         return self._ports[name, view]
 
+    def row(self, name: str) -> Port:
+        """Return tensor ``name`` as one row (batch, size), in the order of its canonical view."""
+        tensor = self.network.tensor(name)
+        view = canonical(tensor.shape)
+        return self.reshaped(self.port(name), view.shape, (tensor.size,), name)
+
     # -- nodes -----------------------------------------------------------------------------------
 
     def add(self, operator: Operator, *inputs: Port | Node | None, name: str) -> Node:

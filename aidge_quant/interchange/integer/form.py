@@ -16,7 +16,13 @@ from aidge_quant.graph import GraphView, Port
 from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.network import IntegerNetwork
-from aidge_quant.interchange.geometry import onnx_weight, per_channel, weight_sums
+from aidge_quant.interchange.geometry import (
+    onnx_weight,
+    per_channel,
+    row_axes,
+    row_weight,
+    weight_sums,
+)
 from aidge_quant.interchange.integer.rounding import requantized
 from aidge_quant.interchange.metadata import describe
 from aidge_quant.interchange.moves import MOVES, clamped, ends
@@ -237,18 +243,19 @@ def _fitted(
 def draw_fully_connected(sheet: Sheet, layer: layers.FullyConnected) -> None:
     """Draw MatMulInteger over rows of the stored order."""
     source, _ = ends(sheet, layer)
-    inputs = layer.weight.shape[1]
-    port = sheet.port(source.name, plain(source.shape))
-    rows = source.size // inputs
-    wanted = (inputs,) if rows == 1 else (*source.shape[:-1], inputs)
-    port = sheet.reshaped(port, source.shape, wanted, layer.name)
-    weight, weight_zero = _unsigned_weight(sheet, layer, layer.weight.T)
+    outputs, inputs = layer.weight.shape
+    axes = row_axes(layer, source)
+    if source.size == inputs:
+        port, values = sheet.row(source.name), row_weight(layer, source)
+    else:
+        view = View((*axes, inputs), tuple(range(len(axes) + 1)))
+        port, values = sheet.port(source.name, view), layer.weight
+    weight, weight_zero = _unsigned_weight(sheet, layer, values.T)
     zero = _scalar(sheet, source.zero_point + MIDDLE, dtype.uint8, "zero_point")
     found = Port(sheet.add(MatMulInteger(), port, weight, zero, weight_zero, name=layer.name))
     target = sheet.network.tensor(layer.output)
-    now = (*wanted[:-1], layer.weight.shape[0])
     bias = layer.bias.astype(np.int64) + source.zero_point * weight_sums(layer)
-    found = sheet.reshaped(found, now, target.shape, layer.name)
+    found = sheet.reshaped(found, (*axes, outputs), target.shape, layer.name)
     _finish_affine(sheet, layer, found, bias, rows=True)
 
 

@@ -11,7 +11,7 @@ from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import Port
 from aidge_quant.integer import layers
 from aidge_quant.integer.requantization import HALF_UP
-from aidge_quant.interchange.geometry import onnx_weight, weight_sums
+from aidge_quant.interchange.geometry import onnx_weight, row_axes, row_weight, weight_sums
 from aidge_quant.interchange.moves import ends
 from aidge_quant.interchange.qdq.ends import end_of, finish, units, without_ties
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet
@@ -48,14 +48,19 @@ def draw_fully_connected(sheet: QdqSheet, layer: layers.FullyConnected) -> None:
     """Draw Gemm over one row, MatMul over several, in the stored order."""
     source, target = ends(sheet, layer)
     outputs, inputs = layer.weight.shape
-    axes = () if source.size == inputs else source.shape[:-1]
+    row, axes = source.size == inputs, row_axes(layer, source)
     view = View((*axes, inputs), tuple(range(len(axes) + 1)))
     bias = layer.bias.astype(np.int64) + source.zero_point * weight_sums(layer)
+    if row:
+        layer = replace(layer, weight=row_weight(layer, source))
+
+    def data(unit: np.ndarray) -> Port:
+        return sheet.real(source, unit, None if row else view, row=row)
 
     def shaped(port: Port) -> Port:
         return sheet.reshaped(port, (*axes, outputs), target.shape, layer.name)
 
-    _draw(sheet, layer, FC(), lambda unit: sheet.real(source, unit, view), bias, shaped)
+    _draw(sheet, layer, FC(), data, bias, shaped)
 
 
 def _draw(

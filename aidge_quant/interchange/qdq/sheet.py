@@ -76,6 +76,7 @@ class QdqSheet(Sheet):
         view: View | None = None,
         *,
         below: int = 0,
+        row: bool = False,
     ) -> Port:
         """Return the real values of a tensor.
 
@@ -88,9 +89,11 @@ class QdqSheet(Sheet):
         below : int
             How far the zero point is taken below the tensor's: the values are ``below`` units
             higher. 8-bit and 16-bit tensors only.
+        row : bool
+            Whether the values are wanted as one row, see ``Sheet.row``; ``view`` is not used then.
         """
         view = view or canonical(tensor.shape)
-        port = self.port(tensor.name, view)
+        port = self.row(tensor.name) if row else self.port(tensor.name, view)
         if tensor.dtype is dtype.int32:
             return self._scaled(tensor, port, np.asarray(unit, np.float64), view)
         axis = _channel_axis(view)
