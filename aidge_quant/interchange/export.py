@@ -89,6 +89,7 @@ def export_onnx(
     else:
         default = form or "qdq"
         integers = network_of(network)
+        options = dataclasses.replace(options, integer_products=form == "qop")
         written = integer_graph(integers) if form == "integer" else qdq_graph(integers, options)
         if form == "qop":
             fuse_qdq(written, contrib=contrib)

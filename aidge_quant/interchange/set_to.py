@@ -1,6 +1,7 @@
 """set_to_qdq, set_to_qop: a quantized graph becomes one of ONNX's quantized forms."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DtypeError, GraphError, UnsupportedError
@@ -50,12 +51,16 @@ def set_to_qdq(
     contract rounds half up; other differences there are none while accumulators stay below 2**24.
     """
     options = qdq_options(scales, activations, odd_accumulators)
-    if not any(isinstance(node.operator, Quantizer) for node in graph_view.nodes):
+    _set_to_qdq(graph_view, options)
+
+
+def _set_to_qdq(graph: GraphView, options: QdqOptions) -> None:
+    if not any(isinstance(node.operator, Quantizer) for node in graph.nodes):
         raise GraphError(
-            f"graph {graph_view.name} is not quantized: it has no Quantizer nodes; call "
+            f"graph {graph.name} is not quantized: it has no Quantizer nodes; call "
             "quantize_network or quantize first"
         )
-    graph_view.become(qdq_graph(lower(graph_view), options))
+    graph.become(qdq_graph(lower(graph), options))
 
 
 def set_to_qop(
@@ -101,7 +106,8 @@ def set_to_qop(
         raise GraphError(f"graph {graph.name} is in QDQ form already; leave qdq_needed out")
     work = graph.clone()
     if quantized:
-        set_to_qdq(work, scales=scales, activations=activations, odd_accumulators=odd_accumulators)
+        options = qdq_options(scales, activations, odd_accumulators)
+        _set_to_qdq(work, replace(options, integer_products=True))
     fuse_qdq(work, tuple(qops_selected), contrib=contrib)
     graph.become(work)
 

@@ -282,6 +282,10 @@ def import_mul(importer: Importer, node: Node) -> None:
 
 def _multiply_by_constant(importer: Importer, node: Node, slot: int) -> None:
     constant = importer.constants.quantized(node.input(slot))
+    total = importer.value(node, 1 - slot)
+    if total.kind == ACCUMULATOR:
+        _scale_accumulator(importer, node, total, slot)
+        return
     data = importer.stored(node, 1 - slot)
     if constant is None or constant.scale.size != 1:
         raise importer.refuse(
@@ -292,6 +296,24 @@ def _multiply_by_constant(importer: Importer, node: Node, slot: int) -> None:
     unit = float(data.unit) * float(constant.scale)
     zeros = np.zeros((), np.int64)
     _emit_channel_layer(importer, node, data, constant.steps, zeros, unit)
+
+
+def _scale_accumulator(importer: Importer, node: Node, total: Value, slot: int) -> None:
+    """Make a constant factor of an accumulator, one or one a channel, part of its unit."""
+    reals = importer.constants.of(node.input(slot))
+    assert reals is not None
+    shape = importer.shapes[node][0]
+    aligned = reals.reshape((1,) * (len(shape) - reals.ndim) + reals.shape)
+    axis = total.axis % len(shape)
+    if aligned.size not in (1, aligned.shape[axis]) or not (reals > 0).all():
+        raise importer.refuse(
+            node,
+            f"it multiplies an accumulator by numbers of shape {reals.shape}, expected positive "
+            "ones, one or one a channel",
+            f"quantize the output of {node.input(1 - slot).node.name}",
+        )
+    unit = np.asarray(total.unit * aligned.reshape(() if aligned.size == 1 else (-1,)))
+    importer.bind(node, dataclasses.replace(total, unit=unit))
 
 
 def _emit_channel_layer(

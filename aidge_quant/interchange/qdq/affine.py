@@ -97,7 +97,7 @@ def _draw(
     weight = 2 * layer.weight if odd else layer.weight
     kind = dtype.int8 if odd else layer.weight_dtype
     unit_in = sheet.unit(source)
-    unit_acc, _ = units(sheet, target, end)
+    unit_acc = units(sheet, target, end).accumulator
     unit_weight = np.asarray(unit_acc / unit_in)
     values = onnx_weight(replace(layer, weight=weight)).astype(kind.numpy)
     inputs = [data(unit_in), _weight(sheet, layer, operator, values, kind, unit_weight)]

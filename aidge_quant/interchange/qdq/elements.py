@@ -28,7 +28,7 @@ def draw_add(sheet: QdqSheet, layer: layers.Add) -> None:
     end = without_ties(layer, target, end_of(layer, target, layer.bias + zeros))
     if max(factors) < 0:
         raise UnsupportedError(f"{layer}: both its inputs are subtracted, expected one at most")
-    unit, _ = units(sheet, target, end)
+    unit = units(sheet, target, end).accumulator
     below = _split(int(end.constant), factors, tensors)
     parts = [
         sheet.real(tensor, np.asarray(unit * abs(factor)), below=steps)
@@ -65,7 +65,7 @@ def draw_multiply(sheet: QdqSheet, layer: layers.Multiply) -> None:
     first, second = (sheet.network.tensor(name) for name in layer.inputs)
     target = sheet.network.tensor(layer.output)
     end = without_ties(layer, target, end_of(layer, target, layer.bias))
-    unit, _ = units(sheet, target, end)
+    unit = units(sheet, target, end).accumulator
     left = sheet.unit(first)
     port = sheet.real(second, np.asarray(unit * layer.multiplier / left))
     if second.shape != first.shape and len(first.shape) == 3 and len(second.shape) == 1:
@@ -80,7 +80,7 @@ def draw_rescale(sheet: QdqSheet, layer: layers.Rescale) -> None:
     source, target = ends(sheet, layer)
     bias = layer.bias + layer.multiplier * source.zero_point
     end = without_ties(layer, target, end_of(layer, target, bias))
-    unit, _ = units(sheet, target, end)
+    unit = units(sheet, target, end).accumulator
     found = sheet.real(source, np.asarray(unit * layer.multiplier))
     found = plus(sheet, found, end.constant, unit, layer.name)
     finish(sheet, layer, found, end, inputs=[layer.multiplier])
@@ -95,7 +95,7 @@ def draw_average(sheet: QdqSheet, layer: layers.AveragePool) -> None:
     count = layer.window[0] * layer.window[1]
     bias = layer.bias + count * layer.zero_point
     end = without_ties(layer, target, end_of(layer, target, bias))
-    unit, _ = units(sheet, target, end)
+    unit = units(sheet, target, end).accumulator
     below, end = _into_zero_point(layer, source, end, count)
     data = sheet.real(source, np.asarray(unit * count), below=below)
     found = Port(sheet.add(_operator(layer, source, True), data, name=layer.name))

@@ -9,9 +9,7 @@ the contract rounds ties up. Two things make them agree in every integer:
 - Where outputs may be below their zero point, v is lifted above 0: the layer's constant has
   ``lift`` units more, and the zero point of QuantizeLinear is as many lower, the least of its type.
 
-Accumulators must be exact in float32 for this, below 2**24, which power-of-two scales see to. A
-multiplier that is one for all channels is part of the scale of QuantizeLinear then, so that nothing
-is rounded before its division.
+Accumulators must be exact in float32 for this, below 2**24, which power-of-two scales see to.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +27,7 @@ from aidge_quant.interchange.geometry import per_channel
 from aidge_quant.interchange.moves import clamped
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet
 from aidge_quant.interchange.sheet import View
-from aidge_quant.ops import Add, Clip
+from aidge_quant.ops import Add, Clip, Mul
 
 INT32 = 2**31 - 1
 #: Bits by which the nudge of the largest output stays below the distance of two values of v.
@@ -130,19 +128,42 @@ def nudge(distance: float) -> float:
     return 2.0 ** -min(max(bits + MARGIN_BITS, LARGEST_NUDGE), LEAST_NUDGE)
 
 
-def units(sheet: QdqSheet, target: IntegerTensor, end: End) -> tuple[np.ndarray, np.ndarray]:
-    """Return the real value of one unit of the accumulator, and of one of the output there.
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Real values of single integers around the end of a layer.
 
-    The second, less the nudge, is the scale of QuantizeLinear.
+    Attributes
+    ----------
+    accumulator : float64 array () or (channels,)
+    correction : float32 array (channels,) or None
+        What the real output is multiplied with before it is quantized.
+    output : float64 array () or (channels,)
+        The scale of QuantizeLinear, but for the nudge.
+    """
+
+    accumulator: np.ndarray
+    correction: np.ndarray | None
+    output: np.ndarray
+
+
+def units(sheet: QdqSheet, target: IntegerTensor, end: End) -> Units:
+    """Return the units of a layer.
+
+    With power-of-two scales that of the accumulator is one too, so that sums are exact; what is
+    left of a multiplier is part of the scale of QuantizeLinear, or a product where it differs
+    between channels. For operators that multiply integers it is part of the scales of the weight.
     """
     unit = sheet.unit(target)
     accumulator = np.asarray(unit * end.factor)
-    quantizer = unit
-    stored = target.dtype is not dtype.int32
-    if stored and sheet.options.scales == POWER_OF_TWO and accumulator.ndim == 0:
-        accumulator = np.exp2(np.rint(np.log2(accumulator)))
-        quantizer = np.asarray(accumulator / end.factor)
-    return accumulator, quantizer
+    exact = sheet.options.scales == POWER_OF_TWO and target.dtype is not dtype.int32
+    if not exact or unit.ndim:
+        return Units(accumulator, None, unit)
+    power = np.exp2(np.rint(np.log2(accumulator)))
+    if power.ndim == 0:
+        return Units(power, None, np.asarray(power / end.factor))
+    if sheet.options.integer_products or np.array_equal(power, accumulator):
+        return Units(accumulator, None, unit)
+    return Units(power, (accumulator / power).astype(np.float32), unit)
 
 
 def finish(
@@ -170,7 +191,10 @@ def finish(
     exact = {"factor": end.factor.tolist(), "rounding": form.rounding, **numbers}
     exact["shift"] = form.multiplier is None
     unit = sheet.unit(target)
-    _, scale = units(sheet, target, end)
+    found = units(sheet, target, end)
+    if found.correction is not None:
+        values = sheet.constant(per_channel(found.correction, rows), f"{layer.name}_multiplier")
+        port = Port(sheet.add(Mul(), port, values, name=f"{layer.name}_multiplied"))
     if target.dtype is dtype.int32:
         added = np.asarray(end.zero_point - target.zero_point)
         port = plus(sheet, port, added, unit, layer.name)
@@ -180,8 +204,8 @@ def finish(
         sheet.steps[layer.name] = exact
         sheet.bind(target.name, port, view)
         return
-    name = sheet.store(target, port, scale * (1 - end.nudge), view, end.zero_point)
-    sheet.steps[name] = exact | sheet.described(target, scale)
+    name = sheet.store(target, port, found.output * (1 - end.nudge), view, end.zero_point)
+    sheet.steps[name] = exact | sheet.described(target, found.output)
     if target.dtype is dtype.int8:
         kept = clamped(sheet, sheet.port(target.name, view), target, bounds, layer.name)
         sheet.bind(target.name, kept, view)

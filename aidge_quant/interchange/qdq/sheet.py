@@ -29,11 +29,14 @@ class QdqOptions:
         Whether 8-bit activations are uint8, 128 higher.
     odd_accumulators : bool
         Whether layers whose weights fit in 6 bits are written so that no accumulator is a tie.
+    integer_products : bool
+        Whether the operators will multiply integers, as QLinearConv does.
     """
 
     scales: str = POWER_OF_TWO
     unsigned: bool = False
     odd_accumulators: bool = True
+    integer_products: bool = False
 
 
 class QdqSheet(Sheet):

@@ -1,0 +1,118 @@
+"""The trained networks in every form, engine and mode of quantization."""
+
+import numpy as np
+import pytest
+from networks import NETWORKS
+from onnx_engines import ENGINES, by_name, checked_model, golden, integers_of, real_inputs
+
+import aidge_quant as aq
+from aidge_quant.interchange import fuse_qdq
+from aidge_quant.interchange.integer.form import integer_graph
+from aidge_quant.interchange.qdq.form import qdq_graph
+from aidge_quant.interchange.qdq.sheet import QdqOptions
+
+MODES = {
+    "shift": {"single_shift": True},
+    "shift-channels": {"single_shift": True, "channel_wise": True},
+    "multiplier": {},
+    "multiplier-channels": {"channel_wise": True},
+}
+
+#: How many inputs; the reference evaluator takes seconds for an image of a larger network.
+INPUTS, REFERENCE_INPUTS = 200, 5
+
+
+def part(q, count):
+    return q[:count]
+
+
+def lowered(name, mode):
+    network = NETWORKS[name]
+    samples = network.samples()
+    graph = aq.load_onnx(network.file())
+    aq.auto_assign_node_precision(graph, aq.dtype.int8, aq.dtype.int8, aq.dtype.int32)
+    aq.quantize_network(graph, samples.calibration[:32], **MODES[mode])
+    integers = aq.lower(graph)
+    return graph, integers, integers.quantize_input(samples.test[:INPUTS])
+
+
+def agreement(found, expected):
+    """Return the part of equal integers, and of equal places of the largest."""
+    (values,), (wanted,) = found.values(), expected.values()
+    rows = values.reshape(len(values), -1).argmax(1) == wanted.reshape(len(wanted), -1).argmax(1)
+    return (values == wanted).mean(), rows.mean()
+
+
+def counts(engine):
+    return REFERENCE_INPUTS if engine == "onnx.reference" else INPUTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_form_computes_what_the_golden_model_computes(name, mode):
+    graph, network, q = lowered(name, mode)
+    names = network.input_names
+    integer = checked_model(integer_graph(network), 13)
+    expected = golden(network, q)
+    for engine, run in ENGINES.items():
+        count = counts(engine)
+        found = run(integer, by_name(names, part(q, count)))
+        for output, values in expected.items():
+            np.testing.assert_array_equal(found[output], values[:count], err_msg=engine)
+    equal, same = 1.0, 1.0
+    if "multiplier" in mode:
+        equal, same = 0.98, 0.995
+    qdq = qdq_graph(network, QdqOptions())
+    qop = qdq_graph(network, QdqOptions(integer_products=True))
+    fuse_qdq(qop, contrib=True)
+    for form, made, opset in (("qdq", qdq, 21), ("qop", qop, 17)):
+        model = checked_model(made, opset)
+        for engine, run in ENGINES.items():
+            if form == "qop" and engine == "onnx.reference":
+                continue  # it has no operators of com.microsoft
+            count = counts(engine)
+            found = integers_of(network, run(model, real_inputs(network, part(q, count))))
+            wanted = {key: values[:count] for key, values in expected.items()}
+            figures = agreement(found, wanted)
+            assert figures[0] >= equal, (form, engine, figures)
+            assert figures[1] >= same, (form, engine, figures)
+    aq.set_to_qdq(graph)
+    aq.from_qdq(graph)
+    again = golden(aq.lower(graph), q)
+    for output, values in expected.items():
+        np.testing.assert_array_equal(again[output], values)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet8_cifar10", "dscnn_kws", "mbv2r", "mnist_cntk"])
+def test_networks_of_the_recipe_in_every_form(name):
+    samples = NETWORKS[name].samples()
+    network = aq.quantize(NETWORKS[name].file(), samples.calibration[:64], effort="fast").network
+    q = network.quantize_input(samples.test[:INPUTS])
+    expected = golden(network, q)
+    integer = checked_model(integer_graph(network), 13)
+    qdq = checked_model(qdq_graph(network, QdqOptions()), 21)
+    for engine in ("onnxruntime", "onnxruntime optimized"):
+        found = ENGINES[engine](integer, by_name(network.input_names, q))
+        real = integers_of(network, ENGINES[engine](qdq, real_inputs(network, q)))
+        for output, values in expected.items():
+            np.testing.assert_array_equal(found[output], values, err_msg=engine)
+            np.testing.assert_array_equal(real[output], values, err_msg=engine)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet8_cifar10", "dscnn_kws", "resnet"])
+def test_half_even_networks_equal_every_engine(name):
+    graph, _, q = lowered(name, "shift")
+    network = aq.lower(graph, rounding="half_even")
+    expected = golden(network, q)
+    qdq = qdq_graph(network, QdqOptions())
+    qop = qdq.clone()
+    fuse_qdq(qop)
+    for made, opset in ((qdq, 21), (qop, 17)):
+        model = checked_model(made, opset)
+        for engine in ("onnxruntime", "onnxruntime optimized"):
+            found = integers_of(network, ENGINES[engine](model, real_inputs(network, q)))
+            for output, values in expected.items():
+                np.testing.assert_array_equal(found[output], values, err_msg=engine)
