@@ -68,6 +68,24 @@ PTQ = {
     "fold_producer_quantizers": {"graphview": REQUIRED},
 }
 
+#: The last chapter of the page.
+INTERCHANGE = {
+    "set_to_qdq": {"graph_view": REQUIRED},
+    "set_to_qop": {"graph": REQUIRED, "qops_selected": [], "qdq_needed": False},
+    "from_qop": {"graph_view": REQUIRED, "qops_to_expand": [], "to_qdq": False},
+    "from_qdq": {"graph_view": REQUIRED},
+}
+
+
+@pytest.mark.parametrize("name", INTERCHANGE)
+def test_interchange_has_the_parameters_and_defaults_of_the_page(name):
+    function = getattr(aidge_quant, name)
+    parameters = inspect.signature(function).parameters.values()
+    found = {p.name: p.default for p in parameters if p.kind is not p.KEYWORD_ONLY}
+    assert list(found.items()) == list(INTERCHANGE[name].items())
+    assert all(p.default is not REQUIRED for p in parameters if p.kind is p.KEYWORD_ONLY)
+    assert "Parameters\n" in (inspect.getdoc(function) or "")
+
 
 @pytest.mark.parametrize("name", PTQ)
 def test_function_has_the_parameters_and_defaults_of_the_page(name):

@@ -25,6 +25,23 @@ def test_export_writes_a_folder_that_is_verified(data, tmp_path, capsys):
     assert (tmp_path / "out" / "include" / "digits.h").is_file()
 
 
+@pytest.mark.parametrize("form", ["qdq", "qop"])
+def test_a_quantized_model_is_exported_as_it_is(data, tmp_path, capsys, form):
+    with np.load(data) as arrays:
+        images = next(arrays[name] for name in arrays.files if arrays[name].ndim == 4)
+    graph = aq.load_onnx(MODEL)
+    aq.auto_assign_node_precision(graph, aq.dtype.int8, aq.dtype.int8, aq.dtype.int32)
+    aq.quantize_network(graph, images, single_shift=True)
+    path = tmp_path / "quantized.onnx"
+    aq.export_onnx(graph, path, form=form)
+    arguments = ["export", str(path), "--calibration", str(data), "-o", str(tmp_path / "out")]
+    assert main([*arguments, "--name", "digits", "--json"]) == 0
+    found = said_as_json(capsys)
+    assert found["verification"]["identical"] == found["verification"]["total"] > 0
+    assert "quantized already" in found["notices"][0]
+    assert found["figures"]["agreement"] > 0.9
+
+
 def test_a_target_chooses_the_kernels_and_is_verified(data, tmp_path, capsys):
     assert export(data, tmp_path / "out", "--target", "cortex-m4", "--json") == 0
     found = json.loads(capsys.readouterr().out)

@@ -30,7 +30,7 @@ def test_every_name_it_uses_exists():
 
 def test_its_python_runs(tmp_path, monkeypatch):
     examples = re.findall(r"```python\n(.*?)```", readme(), re.S)
-    assert len(examples) == 3
+    assert len(examples) == 4
     digits = operator_table.README.parent / "export_examples" / "digits"
     if not digits.is_dir():
         pytest.fail(f"{digits} is missing")
@@ -44,4 +44,5 @@ def test_its_python_runs(tmp_path, monkeypatch):
     scope = {}
     exec(compile("\n".join(examples), "README.md", "exec"), scope)
     assert len(scope["result"].ladder) > 4
+    assert scope["other"].name == scope["graph"].name
     assert scope["check"].identical == scope["check"].total == 80 - max(0, 80 - len(images))

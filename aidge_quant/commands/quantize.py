@@ -14,9 +14,16 @@ from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import GraphView
 from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.interchange.from_qop import from_qop
+from aidge_quant.interchange.set_to import is_quantized_onnx
 from aidge_quant.onnx_io import load_onnx
 from aidge_quant.ops import Softmax
 from aidge_quant.tuning import QuantizationResult
+
+#: Said of a model in QDQ or QOperator form.
+QUANTIZED_ALREADY = (
+    "the model is quantized already: its integers are taken as they are, whatever the recipe"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +59,8 @@ def quantize_model(
 ) -> Quantized:
     """Read a model and quantize it: the same graph for equal arguments, whatever the command.
 
+    A model in QDQ or QOperator form is quantized already and only read.
+
     Parameters
     ----------
     model : path of the ONNX file
@@ -78,6 +87,11 @@ def quantize_model(
             f"{model} has {len(graph.inputs)} inputs ({names}), the command line takes one; "
             "use it from Python, where samples are dictionaries by input name"
         )
+    if is_quantized_onnx(graph):
+        steps.begin("reading its integers")
+        imported = graph.clone()
+        from_qop(imported)
+        return Quantized(graph, imported, None, (QUANTIZED_ALREADY,))
     steps.begin(f"quantizing on {len(samples)} samples")
     quantized, result = settings.quantized(graph, samples, steps.tell, verbose)
     notices = tuple(

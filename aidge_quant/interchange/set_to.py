@@ -11,7 +11,7 @@ from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.interchange.fuse import fuse_qdq
 from aidge_quant.interchange.qdq.form import qdq_graph
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, REAL, QdqOptions
-from aidge_quant.ops import DequantizeLinear, Quantizer
+from aidge_quant.ops import DequantizeLinear, QuantizedOperator, QuantizeLinear, Quantizer
 
 
 def set_to_qdq(
@@ -115,6 +115,12 @@ def set_to_qop(
 def has_qdq(graph: GraphView) -> bool:
     """Whether a graph has DequantizeLinear nodes."""
     return any(isinstance(node.operator, DequantizeLinear) for node in graph.nodes)
+
+
+def is_quantized_onnx(graph: GraphView) -> bool:
+    """Whether a graph is in one of ONNX's quantized forms."""
+    kinds = (DequantizeLinear, QuantizeLinear, QuantizedOperator)
+    return any(isinstance(node.operator, kinds) for node in graph.nodes)
 
 
 def qdq_options(scales: str, activations: dtype, odd_accumulators: bool) -> QdqOptions:

@@ -9,12 +9,15 @@ from aidge_quant.ops import (
     ArgMax,
     BatchNorm,
     Concat,
+    DequantizeLinear,
     Dequantizer,
     Input,
     Max,
     Min,
     Mul,
     Producer,
+    QuantizedOperator,
+    QuantizeLinear,
     Quantizer,
     ReduceMax,
     ReduceMean,
@@ -212,6 +215,8 @@ def _fault(network: GraphView, node: Node) -> tuple[str, str]:
             "it could not be merged into weights",
             "use it on 2 to 4 axes with constant statistics",
         )
+    if isinstance(operator, QuantizeLinear | DequantizeLinear | QuantizedOperator):
+        return "the model is quantized already", "call from_qdq or from_qop, then lower"
     return "no integer form of this operator is known", "replace it or end the network before it"
 
 
