@@ -329,3 +329,40 @@ def on_grid(shape, count=20, grid=IN):
     limits = np.iinfo(grid[2])
     steps = np.random.default_rng(3).integers(limits.min, limits.max + 1, (count, *shape))
     return ((steps - grid[1]) * np.float32(grid[0])).astype(np.float32)
+
+
+@model
+def pad_of_a_computed_value(m, x):
+    pads = m.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    return m.through(m.node("Pad", conv(m, x), pads), SIGNED)
+
+
+@model
+def pad_behind_a_clip(m, x):
+    bounds = (m.constant(np.float32(SIGNED[0] * 20)), m.constant(np.float32(SIGNED[0] * 90)))
+    y = m.node("Clip", m.through(conv(m, x), SIGNED), *bounds)
+    pads = m.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    return m.through(m.node("Pad", y, pads), SIGNED)
+
+
+@model
+def relu_on_the_input(m, x):
+    return m.through(m.node("Relu", x), IN)
+
+
+@model
+def relu_and_mean_of_the_input(m, x):
+    y = m.node("AveragePool", m.node("Relu", x), kernel_shape=[3, 3], strides=[3, 3])
+    return m.through(y, POSITIVE)
+
+
+@model
+def product_of_a_relu_and_a_constant(m, x):
+    return m.through(m.node("Mul", m.node("Relu", conv(m, x)), m.constant(np.float32(0.5))), A)
+
+
+@model
+def product_of_a_clip_and_a_constant(m, x):
+    bounds = (m.constant(np.float32(-1)), m.constant(np.float32(4)))
+    clipped = m.node("Clip", conv(m, x), *bounds)
+    return m.through(m.node("Mul", clipped, m.constant(np.float32(0.5))), SIGNED)

@@ -10,6 +10,7 @@ from aidge_quant.graph import GraphView
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.interchange.fuse import fuse_qdq
 from aidge_quant.interchange.integer.form import integer_graph
+from aidge_quant.interchange.metadata import FORM
 from aidge_quant.interchange.qdq.form import qdq_graph
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO
 from aidge_quant.interchange.set_to import has_qdq, network_of, qdq_options
@@ -36,9 +37,10 @@ def export_onnx(
 ) -> None:
     """Write a network as an ONNX file; equal networks give equal bytes.
 
-    The file is valid under ``onnx.checker`` with full checks, keeps the names of inputs, outputs
-    and layers, and says in its metadata which version wrote it, the version of the integer
-    contract, and scale and zero point of every tensor. An existing file is replaced at once.
+    The file is valid under ``onnx.checker`` with full checks and keeps the names of inputs, outputs
+    and layers. That of a quantized network says in its metadata which version wrote it, the version
+    of the integer contract, and scale and zero point of every tensor. An existing file is replaced
+    at once.
 
     Parameters
     ----------
@@ -50,7 +52,8 @@ def export_onnx(
         Version of the standard operators: 17 for float graphs and the form "qop", 21 for "qdq", 13
         for "integer" by default.
     form : {"qdq", "qop", "integer"}, optional
-        How a quantized network is written; "qdq" by default.
+        How a quantized network is written; "qdq" by default. A graph that was set to a form is
+        written as it is.
 
         - "qdq": float operators between QuantizeLinear and DequantizeLinear, float ends.
         - "qop": QLinearConv and QLinearMatMul where there are, the rest as in "qdq".
@@ -71,20 +74,21 @@ def export_onnx(
         If the file cannot be written.
     """
     options = qdq_options(scales, activations, odd_accumulators)
+    if opset is not None and (isinstance(opset, bool) or not isinstance(opset, int)):
+        raise DtypeError(f"opset is {opset!r}, expected a whole number")
+    if not isinstance(path, str | PathLike):
+        raise DtypeError(f"path is {path!r}, expected the path of a file")
     if not isinstance(network, GraphView | IntegerNetwork):
         raise DtypeError(f"network is {_kind(network)}, expected a GraphView or an IntegerNetwork")
     if form is not None and form not in ("qdq", "qop", "integer"):
         raise UnsupportedError(f"form is {form!r}, expected 'qdq', 'qop' or 'integer'")
     written: GraphView
     if isinstance(network, GraphView) and not _is_quantized(network):
-        if form is not None and not (form == "qop" and has_qdq(network)):
-            raise GraphError(
-                f"graph {network.name} cannot be written in the form {form!r}: it has no Quantizer "
-                "nodes; call quantize_network or quantize first, or leave form out"
-            )
+        _expect_form(network, form)
         written = network.clone()
         if form == "qop":
             fuse_qdq(written, contrib=contrib)
+            written.metadata[FORM] = "qop"
         default = _form_of(written)
     else:
         default = form or "qdq"
@@ -93,10 +97,25 @@ def export_onnx(
         written = integer_graph(integers) if form == "integer" else qdq_graph(integers, options)
         if form == "qop":
             fuse_qdq(written, contrib=contrib)
+            written.metadata[FORM] = "qop"
     version = DEFAULT_OPSETS[default] if opset is None else opset
     if version < INT4_OPSET:
         _widen_int4(written)
     write_onnx(written, path, opset=version)
+
+
+def _expect_form(graph: GraphView, form: str | None) -> None:
+    """Refuse a form that a graph without quantizers is not in and cannot get."""
+    now = _form_of(graph)
+    if form is None or form == now or (form == "qop" and now == "qdq"):
+        return
+    remedy = "call quantize_network or quantize first, or leave form out"
+    if now != "float":
+        remedy = "call from_qop, which takes both of ONNX's forms, first"
+    raise GraphError(
+        f"graph {graph.name} cannot be written in the form {form!r}: it has no Quantizer nodes, "
+        f"and is in the form {now!r}; {remedy}"
+    )
 
 
 def _is_quantized(graph: GraphView) -> bool:

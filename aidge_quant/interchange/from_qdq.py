@@ -6,6 +6,7 @@ import numpy as np
 
 from aidge_quant.errors import AidgeQuantError, GraphError, UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
+from aidge_quant.interchange.arguments import expect_graph
 from aidge_quant.interchange.importing.affine_rules import import_affine
 from aidge_quant.interchange.importing.agreement import agree_on_zero_points, join_tables
 from aidge_quant.interchange.importing.constants import Constants
@@ -103,6 +104,7 @@ def from_qdq(graph_view: GraphView) -> None:
     A Softmax at the end is removed with a notice; the output of a last layer without QuantizeLinear
     stays its int32 accumulator.
     """
+    expect_graph(graph_view)
     graph = graph_view.clone()
     graph.check()
     if not any(isinstance(node.operator, QuantizeLinear) for node in graph.nodes):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from aidge_quant.graph import GraphView
+from aidge_quant.interchange.arguments import expect_graph, expect_names
 from aidge_quant.interchange.expand import expand_qop
 from aidge_quant.interchange.from_qdq import from_qdq
 
@@ -35,6 +36,8 @@ def from_qop(
     The bias of QLinearConv and QGemm is in units of the accumulator and gets its scale from the
     data and the weight. What follows is `from_qdq`.
     """
+    expect_graph(graph_view)
+    expect_names(qops_to_expand, "qops_to_expand")
     graph = graph_view.clone()
     expand_qop(graph, qops_to_expand)
     if not to_qdq:

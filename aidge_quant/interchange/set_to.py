@@ -8,7 +8,9 @@ from aidge_quant.errors import DtypeError, GraphError, UnsupportedError
 from aidge_quant.graph import GraphView
 from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.integer.network import IntegerNetwork
+from aidge_quant.interchange.arguments import expect_graph, expect_names
 from aidge_quant.interchange.fuse import fuse_qdq
+from aidge_quant.interchange.metadata import FORM
 from aidge_quant.interchange.qdq.form import qdq_graph
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, REAL, QdqOptions
 from aidge_quant.ops import DequantizeLinear, QuantizedOperator, QuantizeLinear, Quantizer
@@ -51,10 +53,16 @@ def set_to_qdq(
     contract rounds half up; other differences there are none while accumulators stay below 2**24.
     """
     options = qdq_options(scales, activations, odd_accumulators)
+    expect_graph(graph_view)
     _set_to_qdq(graph_view, options)
 
 
 def _set_to_qdq(graph: GraphView, options: QdqOptions) -> None:
+    if is_quantized_onnx(graph):
+        raise GraphError(
+            f"graph {graph.name} is in one of ONNX's quantized forms already; leave it as it is, "
+            "or call from_qdq or from_qop first"
+        )
     if not any(isinstance(node.operator, Quantizer) for node in graph.nodes):
         raise GraphError(
             f"graph {graph.name} is not quantized: it has no Quantizer nodes; call "
@@ -80,8 +88,9 @@ def set_to_qop(
     graph : GraphView
         Quantized, or in QDQ form already.
     qops_selected : sequence of str
-        Float operators (``"Conv"``, ``"FC"``, ``"Add"``...) that become quantized operators; empty
-        for all. What is not selected, or has no quantized operator, stays between DQ and Q.
+        Quantized operators to make (``"QLinearConv"``, ``"QLinearMatMul"``; with ``contrib`` also
+        ``"QLinearAdd"``, ``"QGemm"``...); empty for all. What none of them stands for stays between
+        DQ and Q: with the operators of the standard also products with a bias.
     qdq_needed : bool
         Demand a graph that still has to be set to QDQ; a QDQ graph is then an error. By default
         the graph may be either.
@@ -96,6 +105,9 @@ def set_to_qop(
     UnsupportedError, GraphError
         If the graph cannot be brought into this form. The graph stays as it was.
     """
+    options = replace(qdq_options(scales, activations, odd_accumulators), integer_products=True)
+    expect_graph(graph)
+    expect_names(qops_selected, "qops_selected")
     quantized = any(isinstance(node.operator, Quantizer) for node in graph.nodes)
     if not quantized and not has_qdq(graph):
         raise GraphError(
@@ -106,9 +118,9 @@ def set_to_qop(
         raise GraphError(f"graph {graph.name} is in QDQ form already; leave qdq_needed out")
     work = graph.clone()
     if quantized:
-        options = qdq_options(scales, activations, odd_accumulators)
-        _set_to_qdq(work, replace(options, integer_products=True))
+        _set_to_qdq(work, options)
     fuse_qdq(work, tuple(qops_selected), contrib=contrib)
+    work.metadata[FORM] = "qop"
     graph.become(work)
 
 

@@ -52,12 +52,12 @@ def test_every_layer_in_c_equals_the_golden_model_with_more_compilers(small_jobs
     assert differing(small_jobs, build_named(name)) == {}
 
 
-@pytest.mark.parametrize("name", ["gcc-sanitized"])
+@pytest.mark.parametrize("name", slower(["gcc-sanitized", "gcc-O2"], ["gcc-O2"]))
 def test_random_networks_in_c_equal_the_golden_model(random_jobs, name):
     assert differing(random_jobs, build_named(name)) == {}
 
 
-@pytest.mark.parametrize("name", ["gcc-sanitized"])
+@pytest.mark.parametrize("name", slower(["gcc-sanitized", "gcc-O2"], ["gcc-O2"]))
 def test_networks_with_their_inputs_in_the_arena_equal_the_golden_model(arena_jobs, name):
     assert differing(arena_jobs, build_named(name)) == {}
 

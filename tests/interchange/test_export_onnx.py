@@ -163,6 +163,8 @@ def test_a_file_has_its_form_and_says_what_it_is(graph, tmp_path, form):
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     types = {node.op_type for node in model.graph.node}
+    stored = {prop.key: prop.value for prop in model.metadata_props}
+    assert stored["aidge_quant.form"] == form
     marks = {"qdq": "DequantizeLinear", "qop": "QLinearConv", "integer": "ConvInteger"}
     assert marks[form] in types
     assert {"qdq": 21, "qop": 17, "integer": 13}[form] == model.opset_import[0].version
@@ -252,6 +254,33 @@ def test_from_qdq_wants_a_qdq_graph(float_graph):
         aq.from_qdq(float_graph.clone())
 
 
+@pytest.mark.parametrize("function", ["set_to_qdq", "set_to_qop", "from_qdq", "from_qop"])
+@pytest.mark.parametrize("value", [None, "net.onnx", small_network("conv")])
+def test_something_else_than_a_graph_is_refused(function, value):
+    with pytest.raises(DtypeError, match="expected a GraphView"):
+        getattr(aq, function)(value)
+
+
+@pytest.mark.parametrize("names", ["QLinearConv", None, [1]])
+def test_names_of_operators_are_a_list(graph, names):
+    with pytest.raises(DtypeError, match="expected a list of operators|expected names"):
+        aq.set_to_qop(graph.clone(), names)
+    with pytest.raises(DtypeError, match="expected a list of operators|expected names"):
+        aq.from_qop(graph.clone(), names)
+
+
+def test_a_graph_in_a_form_says_what_to_do(graph, tmp_path):
+    copy = graph.clone()
+    aq.set_to_qdq(copy)
+    aq.export_onnx(copy, tmp_path / "net.onnx", form="qdq")
+    with pytest.raises(GraphError, match="is in the form 'qdq'; call from_qop"):
+        aq.export_onnx(copy, tmp_path / "other.onnx", form="integer")
+    with pytest.raises(GraphError, match="quantized forms already"):
+        aq.set_to_qdq(copy)
+    with pytest.raises(UnsupportedError, match="call from_qdq or from_qop before lower"):
+        aq.lower(copy)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [
@@ -259,6 +288,7 @@ def test_from_qdq_wants_a_qdq_graph(float_graph):
         ({"scales": "any"}, UnsupportedError, "scales is 'any', expected 'real' or"),
         ({"activations": aq.dtype.int16}, DtypeError, "expected dtype.int8 or dtype.uint8"),
         ({"opset": 3}, UnsupportedError, "opset is 3, expected 7 to"),
+        ({"opset": "17"}, DtypeError, "opset is '17', expected a whole number"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_written(

@@ -95,7 +95,8 @@ def test_every_form_computes_what_the_golden_model_computes(name, mode):
 @pytest.mark.parametrize("name", ["resnet8_cifar10", "dscnn_kws", "mbv2r", "mnist_cntk"])
 def test_networks_of_the_recipe_in_every_form(name):
     samples = NETWORKS[name].samples()
-    network = aq.quantize(NETWORKS[name].file(), samples.calibration[:64], effort="fast").network
+    result = aq.quantize(NETWORKS[name].file(), samples.calibration[:64], effort="fast")
+    network, graph = result.network, result.graph
     q = network.quantize_input(samples.test[:INPUTS])
     expected = golden(network, q)
     integer = checked_model(integer_graph(network), 13)
@@ -106,6 +107,11 @@ def test_networks_of_the_recipe_in_every_form(name):
         for output, values in expected.items():
             np.testing.assert_array_equal(found[output], values, err_msg=engine)
             np.testing.assert_array_equal(real[output], values, err_msg=engine)
+    aq.set_to_qdq(graph)
+    aq.from_qdq(graph)
+    again = golden(aq.lower(graph), q)
+    for output, values in expected.items():
+        np.testing.assert_array_equal(again[output], values)
 
 
 @pytest.mark.slow

@@ -109,6 +109,21 @@ def test_random_networks_with_one_shift_give_the_integers():
     assert checked > 40
 
 
+WIDE = [name for name in SMALL if "int16" in name]
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_sixteen_bit_values_run_in_onnx_runtime(name):
+    network = SMALL[name]
+    q = inputs_for(network)
+    model = checked_model(qdq_graph(network, QdqOptions()), 21)
+    for engine in ("onnxruntime", "onnxruntime optimized"):
+        found = found_integers(network, model, ENGINES[engine], q)
+        for output, values in golden(network, q).items():
+            limit = np.maximum(1, np.abs(values.astype(np.float64)) * 1e-6)
+            assert (np.abs(found[output] - values) <= limit).all(), engine
+
+
 def test_half_even_networks_equal_engines_that_round_ties_to_even():
     for name in ("conv_even", "fc_even", "add_even"):
         network = SMALL[name]

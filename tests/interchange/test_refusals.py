@@ -27,6 +27,10 @@ def conv(m, x, *bias, name="conv", weight=None):
     return m.node("Conv", x, weight or m.weight((5, 4, 3, 3), 0.004), *bias, name=name)
 
 
+def conv_four(m, x):
+    return conv(m, x, weight=m.weight((4, 4, 1, 1)))
+
+
 def bare_weight(m):
     return m.constant(np.ones((5, 4, 3, 3), np.float32), "w")
 
@@ -85,6 +89,16 @@ REFUSED = {
     "two_readings_of_one_tensor": (
         lambda m, x: m.dequantize(m.quantize(conv(m, x), OUT), (0.06, 3, "int8")),
         r"\(DequantizeLinear\): it reads int8, scale 0\.06.* was quantized as int8, scale 0\.05",
+    ),
+    "constant_added_to_a_relu": (
+        lambda m, x: m.through(
+            m.node("Add", m.node("Relu", conv(m, x), name="act"), m.constant(np.float32(-1.5))), OUT
+        ),
+        r"\(Add\): it adds to what act has clipped, before a QuantizeLinear",
+    ),
+    "residual_on_a_relu": (
+        lambda m, x: m.through(m.node("Add", m.node("Relu", conv_four(m, x), name="act"), x), OUT),
+        r"\(Add\): it adds to what act has clipped",
     ),
     "two_scales_for_one_accumulator": (
         lambda m, x: m.through(

@@ -7,6 +7,7 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import AidgeQuantError, GraphError, UnsupportedError
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Node
+from aidge_quant.integer.layers import Clamp
 from aidge_quant.integer.lowering.affine import lower_affine
 from aidge_quant.integer.lowering.builder import Builder, View
 from aidge_quant.integer.lowering.elementwise import (
@@ -36,10 +37,17 @@ from aidge_quant.integer.lowering.pooling import (
     lower_max_pool,
     lower_sum_pool,
 )
-from aidge_quant.integer.lowering.requantize import quantizer_tail
+from aidge_quant.integer.lowering.requantize import Tail, quantizer_tail
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.integer.requantization import HALF_EVEN, HALF_UP
-from aidge_quant.ops import Input, Quantizer
+from aidge_quant.integer.tensors import IntegerTensor
+from aidge_quant.ops import (
+    DequantizeLinear,
+    Input,
+    QuantizedOperator,
+    QuantizeLinear,
+    Quantizer,
+)
 
 #: The rule of each operator, by its name.
 RULES: Mapping[str, Callable[[Builder, Node], None]] = {
@@ -138,7 +146,10 @@ def _lower_node(builder: Builder, node: Node) -> None:
     elif node.type in RULES:
         RULES[node.type](builder, node)
     else:
-        raise builder.refuse(node, "the operator has no integer form")
+        remedy = ""
+        if isinstance(node.operator, QuantizeLinear | DequantizeLinear | QuantizedOperator):
+            remedy = "call from_qdq or from_qop before lower"
+        raise builder.refuse(node, "the operator has no integer form", remedy)
 
 
 def _lower_input(builder: Builder, node: Node) -> None:
@@ -149,12 +160,12 @@ def _lower_input(builder: Builder, node: Node) -> None:
     if not noted and consumer is not None and isinstance(consumer.operator, Quantizer):
         tail = quantizer_tail(builder, consumer)
         tensor = builder.output(
-            tail.last,
+            consumer,
             element_type=tail.element_type,
             scale=tail.scale,
             zero_point=tail.zero_point,
         )
-        builder.bind(tail.last, View(tensor, builder.shape(node), *tail.bounds))
+        _bind_input(builder, node, tail, tensor)
     elif noted:
         declared = operator.element_type if operator.element_type.is_integer else dtype.int8
         scale = node.annotations[Annotation.SCALE]
@@ -164,6 +175,17 @@ def _lower_input(builder: Builder, node: Node) -> None:
         remedy = "call quantize_network or quantize before lower"
         raise builder.refuse(node, "it is not quantized", remedy)
     builder.inputs[node] = tensor
+
+
+def _bind_input(builder: Builder, node: Node, tail: Tail, tensor: IntegerTensor) -> None:
+    """Bind the integers of an input, behind a Clamp where clips follow its quantizer."""
+    found, last = tensor, tail.last
+    if tail.bounds != tail.quantizer.clip:
+        found = builder.output(last, like=tensor)
+        bounds = (bound + tensor.zero_point for bound in tail.bounds)
+        names = tuple(clip.name for clip in tail.nodes[1:])
+        builder.emit(Clamp(last.name, (tensor.name,), found.name, names, *bounds))
+    builder.bind(last, View(found, builder.shape(node), *tail.bounds))
 
 
 def _network(graph: GraphView, builder: Builder, outputs: tuple[str, ...]) -> IntegerNetwork:

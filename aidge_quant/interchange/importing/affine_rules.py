@@ -8,11 +8,15 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.graph import Annotation, Node, Port
 from aidge_quant.interchange.importing.constants import QuantizedConstant
 from aidge_quant.interchange.importing.importer import INT32, Importer
-from aidge_quant.interchange.importing.values import ACCUMULATOR, Value
+from aidge_quant.interchange.importing.values import ACCUMULATOR, NO_BOUNDS, Value
 from aidge_quant.ops import FC, Conv, ConvTranspose, Gemm, Operator
 
 #: How far the scale of a bias may be from that of the accumulator, relatively.
 BIAS_TOLERANCE = 1e-3
+
+
+#: Operators that have a bias.
+WITH_WEIGHTS = ("Conv", "ConvTranspose", "FC")
 
 
 def import_affine(importer: Importer, node: Node) -> None:
@@ -23,6 +27,13 @@ def import_affine(importer: Importer, node: Node) -> None:
     alpha = np.float32(getattr(node.operator, "alpha", 1.0))
     unit = np.float32(data.unit) * scale
     unit = np.asarray(unit if alpha == 1 else unit * alpha, np.float32)
+    if not (np.isfinite(unit) & (unit > 0)).all():
+        raise importer.refuse(
+            node,
+            f"the product of the scales of data and weight is {unit.reshape(-1)[:3]}, expected "
+            "finite numbers above 0",
+            "quantize the model with other scales",
+        )
     channels = steps.shape[0] if operator.output_axis == 0 else steps.shape[1] * _groups(operator)
     inputs: list[Port | Node] = [data.port]
     element_type = _weight_type(importer, node, weight, steps)
@@ -46,6 +57,7 @@ def add_to_accumulator(importer: Importer, node: Node, slot: int) -> None:
     if constant is not None:
         _add_constant(importer, node, total, constant)
         return
+    _expect_free(importer, node, total)
     if importer.value(node, other).kind == ACCUMULATOR:
         raise importer.refuse(
             node, "both its inputs are accumulators", "quantize at least one of them"
@@ -77,15 +89,36 @@ def add_to_accumulator(importer: Importer, node: Node, slot: int) -> None:
     importer.bind(node, dataclasses.replace(total, port=Port(result)))
 
 
+def affine_before(node: Node) -> Node:
+    """Return the layer with weights whose accumulator a node is, residuals added or not.
+
+    It is the node itself, or the last sum, where there is none.
+    """
+    while node.type in ("Add", "Sub"):
+        sums = [port.node for port in node.inputs if port is not None]
+        found = [n for n in sums if n.type in (*WITH_WEIGHTS, "Add", "Sub")]
+        if not found:
+            break
+        node = found[0]
+    return node
+
+
 def _add_constant(importer: Importer, node: Node, total: Value, constant: np.ndarray) -> None:
     """Make a constant that is added to an accumulator part of its bias."""
-    affine = total.port.node
+    _expect_free(importer, node, total)
+    affine = affine_before(total.port.node)
+    if affine.type not in WITH_WEIGHTS:
+        raise importer.refuse(
+            node,
+            f"it adds a constant to the result of {affine.name} ({affine.type}), which has no bias",
+            f"quantize the output of {node.input(0).node.name}",
+        )
     shape = importer.shapes[node][0]
     values = np.broadcast_to(constant, shape[1:] if constant.ndim < len(shape) else shape)
     while values.ndim < len(shape):
         values = values[None]
     row = np.moveaxis(values, total.axis, 0).reshape(shape[total.axis], -1)
-    if (row != row[:, :1]).any() or affine.type not in ("Conv", "ConvTranspose", "FC"):
+    if (row != row[:, :1]).any():
         raise importer.refuse(node, "it adds a constant that differs within a channel")
     sign = -1.0 if node.type == "Sub" else 1.0
     steps = np.rint(sign * row[:, 0].astype(np.float64) / total.unit.astype(np.float64))
@@ -95,6 +128,16 @@ def _add_constant(importer: Importer, node: Node, total: Value, constant: np.nda
     bias = importer.constant(steps, dtype.int32, f"{node.name}_bias", total.unit)
     importer.graph.set_input(affine, 2, bias)
     importer.bind(node, total)
+
+
+def _expect_free(importer: Importer, node: Node, total: Value) -> None:
+    """Refuse what follows a ReLU or Clip before the accumulator is quantized."""
+    if total.bounds != NO_BOUNDS:
+        raise importer.refuse(
+            node,
+            f"it adds to what {total.clip} has clipped, before a QuantizeLinear",
+            f"quantize the output of {total.clip}",
+        )
 
 
 def _weight(importer: Importer, node: Node) -> QuantizedConstant:

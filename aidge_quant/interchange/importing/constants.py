@@ -19,9 +19,6 @@ from aidge_quant.ops import (
     Unsqueeze,
 )
 
-#: What may stand between a weight's DequantizeLinear and its layer.
-MOVES = (Identity, Transpose, Reshape, Flatten, Squeeze, Unsqueeze)
-
 
 @dataclass(frozen=True, eq=False)
 class QuantizedConstant:

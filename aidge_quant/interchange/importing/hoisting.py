@@ -1,5 +1,7 @@
 """QuantizeLinear before what only moves values: where the integer network quantizes."""
 
+import dataclasses
+
 from aidge_quant.graph import GraphView, Node
 from aidge_quant.interchange.importing.constants import Constants
 from aidge_quant.ops import (
@@ -50,16 +52,25 @@ def hoist_quantizers(graph: GraphView) -> None:
         if isinstance(before.operator, Concat):
             pending += _before_concat(graph, node, before)
         elif moves_values(before) and not _reads_integers(before):
+            if isinstance(before.operator, Pad):
+                before.operator = dataclasses.replace(before.operator, value=_zero_point(node))
             graph.replace_uses(node, before)
             graph.set_input(node, 0, before.input(0))
             graph.set_input(before, 0, node)
             pending.append(node)
 
 
+def _zero_point(node: Node) -> float:
+    """Return the integer that a QuantizeLinear makes of 0."""
+    if not node.has_input(2):
+        return 0.0
+    return float(node.input(2).node.operator.value.item())
+
+
 def _is_plain(node: Node) -> bool:
     """Whether the node has one scale: a row of scales belongs to an axis that moves change."""
-    scale = node.input(1).node.operator
-    return getattr(getattr(scale, "value", None), "size", 0) == 1
+    ends = [port.node.operator for port in node.inputs[1:] if port is not None]
+    return all(getattr(getattr(end, "value", None), "size", 0) == 1 for end in ends)
 
 
 def _reads_integers(node: Node) -> bool:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from aidge_quant.graph import GraphView
+from aidge_quant.interchange.metadata import REQUANTIZATION
 from aidge_quant.ops.quantization import HALF_EVEN, HALF_UP
 
 logger = logging.getLogger("aidge_quant")
 
 #: Key of ``GraphView.metadata`` and of the model's metadata properties.
-KEY = "aidge_quant.requantization"
+KEY = REQUANTIZATION
 
 #: How far exact numbers may be from the float32 scales, relatively.
 TOLERANCE = 2.0**-18
@@ -66,12 +67,18 @@ def read_records(graph: GraphView) -> dict[str, Record]:
     text = graph.metadata.get(KEY)
     if text is None:
         return {}
+    where, found = f"graph {graph.name}: metadata {KEY}", {}
     try:
-        entries = json.loads(text)
-        return {name: _record(entry) for name, entry in entries.items()}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        logger.warning("graph %s: metadata %s is malformed (%s): ignored", graph.name, KEY, error)
+        entries = dict(json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
+        logger.warning("%s is malformed (%s): ignored", where, error)
         return {}
+    for name, entry in entries.items():
+        try:
+            found[name] = _record(entry)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            logger.warning("%s of %s is malformed (%s): ignored", where, name, error)
+    return found
 
 
 def rename_records(graph: GraphView, names: Mapping[str, str]) -> None:
@@ -88,7 +95,7 @@ def rename_records(graph: GraphView, names: Mapping[str, str]) -> None:
     try:
         entries = json.loads(text)
         found = {names.get(name, name): entry for name, entry in entries.items()}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return  # malformed, which the import says
     graph.metadata[KEY] = json.dumps(found, sort_keys=True, separators=(",", ":"))
 
@@ -97,7 +104,8 @@ def _record(entry: Mapping[str, object]) -> Record:
     factor = np.asarray(entry["factor"])
     factor = np.vectorize(float, otypes=[np.float64])(factor)
     rounding = str(entry["rounding"])
-    if rounding not in (HALF_UP, HALF_EVEN) or not (np.isfinite(factor) & (factor > 0)).all():
+    positive = factor.size > 0 and (np.isfinite(factor) & (factor > 0)).all()
+    if rounding not in (HALF_UP, HALF_EVEN) or not positive:
         raise ValueError(f"rounding is {rounding!r}, factor {factor}")
     residual = entry.get("residual")
     whole = None if residual is None else np.asarray(residual, np.int64)
@@ -105,17 +113,28 @@ def _record(entry: Mapping[str, object]) -> Record:
     if not isinstance(inputs, list | tuple):
         raise TypeError(f"inputs are {inputs!r}")
     multipliers = tuple(int(i) for i in inputs)
+    if any(multiplier < 1 for multiplier in multipliers):
+        raise ValueError(f"inputs are {inputs!r}")
     return Record(
         np.asarray(factor),
         rounding,
         multipliers,
         whole,
         bool(entry.get("shift")),
-        None if entry.get("zero_point") is None else int(entry["zero_point"]),  # type: ignore[call-overload]
+        _zero_point(entry.get("zero_point")),
         _positive(entry.get("scale"), 0),
         _positive(entry.get("unit"), 0),
         _positive(entry.get("real"), 1),
     )
+
+
+def _zero_point(value: object) -> int | None:
+    """Return a checked zero point of at most 16 bits."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or not -(2**15) <= value < 2**16:
+        raise ValueError(f"zero point {value!r}")
+    return value
 
 
 def _positive(value: object, most_axes: int) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.graph import Annotation, Node, Port
-from aidge_quant.interchange.importing.affine_rules import add_to_accumulator
+from aidge_quant.interchange.importing.affine_rules import add_to_accumulator, affine_before
 from aidge_quant.interchange.importing.importer import INT32, Importer, plain, value_type
 from aidge_quant.interchange.importing.ratios import LARGEST, best_pair, unit_of
 from aidge_quant.interchange.importing.records import logger
@@ -146,8 +146,10 @@ def import_pad(importer: Importer, node: Node) -> None:
         raise importer.refuse(
             node, f"it pads real values with {operator.value:g}, expected 0", "quantize its data"
         )
-    elif value.kind not in (STORED, INPUT):
+    elif value.kind not in (STORED, INPUT) or (value.kind == INPUT and value.bounds != NO_BOUNDS):
         raise importer.refuse(node, "its data is in float", "quantize its data")
+    elif value.kind == STORED:
+        value = importer.stored(node, 0)  # bounds do not reach what is padded
     added = importer.add(operator, (value.port,), node.name)
     importer.bind(node, dataclasses.replace(value, port=Port(added)))
 
@@ -313,7 +315,21 @@ def _scale_accumulator(importer: Importer, node: Node, total: Value, slot: int) 
             f"quantize the output of {node.input(1 - slot).node.name}",
         )
     unit = np.asarray(total.unit * aligned.reshape(() if aligned.size == 1 else (-1,)))
-    importer.bind(node, dataclasses.replace(total, unit=unit))
+    bounds = total.bounds
+    if aligned.size == 1:
+        bounds = (bounds[0] * float(aligned.item()), bounds[1] * float(aligned.item()))
+    elif bounds not in (NO_BOUNDS, (0.0, np.inf)):
+        raise importer.refuse(
+            node,
+            f"it multiplies what {total.clip} has clipped by one number a channel",
+            f"quantize the output of {total.clip}",
+        )
+    factor = aligned.astype(np.float64).reshape(() if aligned.size == 1 else (-1,))
+    for port in affine_before(total.port.node).inputs[1:]:
+        if port is not None and Annotation.SCALE in port.node.annotations:
+            scale = port.node.annotations[Annotation.SCALE]
+            port.node.annotations[Annotation.SCALE] = plain(np.asarray(scale) * factor)
+    importer.bind(node, dataclasses.replace(total, unit=unit, bounds=bounds))
 
 
 def _emit_channel_layer(

@@ -16,7 +16,7 @@ from aidge_quant.interchange.moves import ends
 from aidge_quant.interchange.qdq.ends import end_of, finish, units, without_ties
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet
 from aidge_quant.interchange.sheet import View, plain
-from aidge_quant.ops import FC, Add, Conv, ConvTranspose, DequantizeLinear, Operator
+from aidge_quant.ops import FC, Add, Conv, ConvTranspose, DequantizeLinear, Operator, Sub
 
 #: Largest weight that is doubled: 2 * 63 is an int8.
 DOUBLED = 63
@@ -109,9 +109,16 @@ def _draw(
     numbers: dict[str, Any] = {}
     if layer.residual is not None:
         factors = layer.residual.astype(np.int64) * (2 if odd else 1)
-        numbers["residual"] = factors.tolist() if factors.size > 1 else int(factors[0])
-        residual = sheet.real(other, _one_if_equal(unit_acc * factors), view)
-        found = Port(sheet.add(Add(), found, residual, name=f"{layer.name}_with_residual"))
+        magnitude = np.abs(factors)
+        numbers["residual"] = magnitude.tolist() if factors.size > 1 else int(magnitude[0])
+        if not (factors > 0).all() and not (factors < 0).all():
+            raise UnsupportedError(
+                f"{layer}: its residual is added in some channels and subtracted in others; "
+                "lower the network again"
+            )
+        residual = sheet.real(other, _one_if_equal(unit_acc * np.abs(factors)), view)
+        sum_up = Add() if factors.flat[0] > 0 else Sub()
+        found = Port(sheet.add(sum_up, found, residual, name=f"{layer.name}_with_residual"))
     finish(sheet, layer, found, end, view, **numbers)
 
 

@@ -11,7 +11,16 @@ from aidge_quant.integer import layers
 from aidge_quant.integer.requantization import HALF_UP
 from aidge_quant.integer.tensors import IntegerTensor
 from aidge_quant.interchange.moves import clamped, ends
-from aidge_quant.interchange.qdq.ends import End, end_of, finish, nudge, plus, units, without_ties
+from aidge_quant.interchange.qdq.ends import (
+    End,
+    clipped,
+    end_of,
+    finish,
+    nudge,
+    plus,
+    units,
+    without_ties,
+)
 from aidge_quant.interchange.qdq.sheet import QdqSheet
 from aidge_quant.ops import Add, AveragePool, GlobalAveragePool, Mul, Operator, Sub
 
@@ -130,12 +139,15 @@ def _draw_mean(sheet: QdqSheet, layer: layers.AveragePool) -> None:
     count = layer.window[0] * layer.window[1]
     amount = nudge(1 / (2 * count)) if source.dtype is dtype.int8 else 0.0
     zero_point = layer.zero_point - lift
+    if target.dtype is not dtype.int8:
+        found = clipped(sheet, layer, found, (np.asarray(layer.lower), np.asarray(layer.upper)))
     name = sheet.store(target, found, unit * (1 - amount), zero_point=zero_point)
     exact = {"factor": 1 / count, "rounding": HALF_UP, "shift": False}
     sheet.steps[name] = exact | sheet.described(target, unit)
     bounds = (np.asarray(layer.lower), np.asarray(layer.upper))
-    kept = clamped(sheet, sheet.port(target.name), target, bounds, layer.name)
-    sheet.bind(target.name, kept)
+    if target.dtype is dtype.int8:
+        kept = clamped(sheet, sheet.port(target.name), target, bounds, layer.name)
+        sheet.bind(target.name, kept)
 
 
 def _operator(

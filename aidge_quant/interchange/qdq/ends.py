@@ -20,10 +20,10 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import Port
-from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.layers import Affine, Layer
 from aidge_quant.integer.requantization import HALF_UP, Requantization
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.interchange.geometry import per_channel
+from aidge_quant.interchange.geometry import per_channel, weight_sums
 from aidge_quant.interchange.moves import clamped
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet
 from aidge_quant.interchange.sheet import View
@@ -199,7 +199,7 @@ def finish(
         added = np.asarray(end.zero_point - target.zero_point)
         port = plus(sheet, port, added, unit, layer.name)
     if target.dtype is not dtype.int8:
-        port = _clipped(sheet, layer, port, bounds)
+        port = clipped(sheet, layer, port, bounds)
     if target.dtype is dtype.int32:
         sheet.steps[layer.name] = exact
         sheet.bind(target.name, port, view)
@@ -220,13 +220,16 @@ def plus(sheet: QdqSheet, port: Port, constant: np.ndarray, unit: np.ndarray, na
     return Port(sheet.add(Add(), port, node, name=f"{name}_constant_added"))
 
 
-def _clipped(
+def clipped(
     sheet: QdqSheet, layer: Layer, port: Port, bounds: tuple[np.ndarray, np.ndarray]
 ) -> Port:
     """Return real values within the bounds of a 16 or 32-bit output."""
     target = sheet.network.tensor(layer.output)
     lower, upper = (np.asarray(bound, np.int64) - target.zero_point for bound in bounds)
-    if (lower <= target.dtype.min).all() and (upper >= target.dtype.max).all():
+    reach = _reach(sheet, layer)
+    if (lower <= max(target.dtype.min, -reach)).all() and (
+        upper >= min(target.dtype.max, reach)
+    ).all():
         return port
     unit = sheet.unit(target)
     if unit.ndim or upper.ndim:
@@ -237,6 +240,18 @@ def _clipped(
     low = -np.inf if lower <= target.dtype.min else float(unit * lower)
     high = np.inf if upper >= target.dtype.max else float(unit * upper)
     return Port(sheet.add(Clip(low, high), port, name=f"{layer.name}_clip"))
+
+
+def _reach(sheet: QdqSheet, layer: Any) -> int:
+    """Return what no output of a layer exceeds, bounds and saturation left out."""
+    if not isinstance(layer, Affine) or layer.residual is not None:
+        return 2**62
+    source = sheet.network.tensor(layer.inputs[0])
+    sums = weight_sums(replace(layer, weight=np.abs(layer.weight.astype(np.int64))))
+    largest = int((sums * 2**source.dtype.bits + np.abs(layer.bias.astype(np.int64))).max())
+    if layer.requantization.multiplier is not None or (layer.requantization.shift < 0).any():
+        return 2**62
+    return largest
 
 
 def _checked(layer: Any, end: End) -> End:

@@ -12,11 +12,11 @@ from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.requantization import HALF_UP
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.interchange.geometry import canonical_axes
+from aidge_quant.interchange.geometry import canonical_axes, canonical_axis
 from aidge_quant.interchange.moves import MOVES, ends
 from aidge_quant.interchange.qdq.sheet import QdqSheet
 from aidge_quant.interchange.sheet import Sheet
-from aidge_quant.ops import Cast, Clip, MaxPool, Operator, Pad
+from aidge_quant.ops import ArgMax, Cast, Clip, MaxPool, Operator, Pad
 
 #: From a layer, the tensor it reads and its unit to the operator on real values.
 OnReal = Callable[[Any, IntegerTensor, float], Operator]
@@ -74,10 +74,15 @@ def draw_lookup(sheet: QdqSheet, layer: layers.Lookup) -> None:
 
 def draw_argmax(sheet: QdqSheet, layer: layers.ArgMax) -> None:
     """Draw the index of the first largest value, as a real number."""
-    MOVES[layers.ArgMax](sheet, layer)
-    index = sheet.add(Cast(dtype.float32), sheet.port(layer.output), name=f"{layer.name}_real")
+    source, target = ends(sheet, layer)
+    port = sheet.port(source.name)
+    if source.dtype is dtype.int16:
+        port = sheet.real(source, sheet.unit(source))
+    operator = ArgMax(canonical_axis(source, len(source.shape) - 1))
+    found = sheet.add(operator, port, name=layer.name)
+    index = sheet.add(Cast(dtype.float32), found, name=f"{layer.name}_real")
     sheet.bind(layer.output, index)
-    sheet.set_unit(sheet.network.tensor(layer.output), np.asarray(1.0))
+    sheet.set_unit(target, np.asarray(1.0))
 
 
 def real_pad(layer: layers.Pad, source: IntegerTensor, unit: float) -> Operator:
