@@ -68,6 +68,12 @@ from aidge_quant.ops.integers import (
     ConvInteger,
     MatMulInteger,
 )
+from aidge_quant.ops.learned_quantization import (
+    CGPACT,
+    LSQ,
+    FixedQ,
+    TrainedQuantizer,
+)
 from aidge_quant.ops.linear_quantization import (
     DequantizeLinear,
     DynamicQuantizeLinear,
@@ -128,6 +134,12 @@ from aidge_quant.ops.source import (
 from aidge_quant.ops.transposed import (
     ConvTranspose,
 )
+from aidge_quant.ops.weight_normalization import (
+    DoReFa,
+    DoReFaMode,
+    ScaleAdjust,
+    TanhClamp,
+)
 
 __all__ = [
     "Abs",
@@ -136,6 +148,7 @@ __all__ = [
     "ArgMax",
     "AveragePool",
     "BatchNorm",
+    "CGPACT",
     "Cast",
     "Celu",
     "Clip",
@@ -147,11 +160,14 @@ __all__ = [
     "DequantizeLinear",
     "Dequantizer",
     "Div",
+    "DoReFa",
+    "DoReFaMode",
     "DynamicQuantizeLinear",
     "Elu",
     "Erf",
     "Exp",
     "FC",
+    "FixedQ",
     "Flatten",
     "Gelu",
     "Gemm",
@@ -162,6 +178,7 @@ __all__ = [
     "HardSwish",
     "Identity",
     "Input",
+    "LSQ",
     "LeakyReLU",
     "Log",
     "MatMul",
@@ -197,6 +214,7 @@ __all__ = [
     "ReduceMean",
     "Reshape",
     "Resize",
+    "ScaleAdjust",
     "Selu",
     "Sigmoid",
     "Slice",
@@ -211,8 +229,10 @@ __all__ = [
     "SumPool",
     "Swish",
     "Tanh",
+    "TanhClamp",
     "ThresholdedReLU",
     "Trait",
+    "TrainedQuantizer",
     "Transpose",
     "Unsqueeze",
     "operator",

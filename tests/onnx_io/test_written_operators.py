@@ -20,8 +20,11 @@ TOLERANCE = 2e-6
 #: Versions in which most forms changed.
 QUICK = (7, 9, 11, 12, 13, 17, 18, 21, newest_opset())
 
+#: Classes for training, which a transform replaces before a model is written.
+TRAINING = {"LSQ", "CGPACT", "FixedQ", "DoReFa", "TanhClamp", "ScaleAdjust"}
+
 #: Classes that a model of floats cannot hold.
-QUANTIZING = {"Quantizer", "Dequantizer"}
+QUANTIZING = {"Quantizer", "Dequantizer"} | TRAINING
 
 _D = (2, 4, 6, 5)
 _WIDE = np.array([0.5, 1.0, 0.1, np.inf])

@@ -1,0 +1,212 @@
+"""Quantizers for training: they round in the forward pass, and gradients pass through them."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from aidge_quant.errors import DtypeError, ShapeError
+from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+
+
+def round_half_away(x: np.ndarray) -> np.ndarray:
+    """Return the nearest integers, ties away from zero, of any float type without error."""
+    whole = np.trunc(x)
+    # x - whole is exact, which floor(|x| + 0.5) is not just below one half.
+    return whole + np.copysign((np.abs(x - whole) >= 0.5).astype(x.dtype), x)
+
+
+def initial_step(x: np.ndarray, largest: int) -> float:
+    """Return the step that LSQ starts with: 2 mean|x| / sqrt(largest).
+
+    Parameters
+    ----------
+    x : float array
+    largest : int, positive
+        The largest integer of the quantizer.
+    """
+    return float(2 * np.mean(np.abs(x), dtype=np.float64) / math.sqrt(largest))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedQuantizer(Operator):
+    """Base: the output has the shape of the data and holds rounded values in its type."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
+    foldable: ClassVar[bool] = False
+
+    def infer_shapes(self, *shapes: Shape | None) -> tuple[Shape, ...]:
+        """Return the shape of the data."""
+        return present(shapes, 1)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class LSQ(TrainedQuantizer):
+    """y = s clip(round(x / s), lower, upper), with a learned step s; ties round away from zero.
+
+    Inputs: data, and the step, one value. A step of 0 is not set yet: the operator then computes
+    with 2 mean|x| / sqrt(upper) of its data, and training sets it so at its first forward.
+
+    Attributes
+    ----------
+    range : (int, int)
+        Lower and upper; (0, 2^N - 1) behind a ReLU, (-2^(N-1), 2^(N-1) - 1) for signed values.
+    power_of_two : bool
+        Compute with the power of two nearest to the step (in the logarithm).
+
+    Notes
+    -----
+    Esser et al. 2020, arXiv 1902.08153. dx = g where lower < x / s < upper; ds = sum of g times
+    (lower | upper outside, round(x / s) - x / s inside), divided by sqrt(N upper) with N the number
+    of values. With ``power_of_two`` the gradient passes the rounding of log2(s) straight through.
+    """
+
+    range: tuple[int, int] = (0, 255)
+    power_of_two: bool = False
+
+    roles: ClassVar[tuple[str, ...]] = ("data", "constant")
+    onnx_reason: ClassVar[str] = "it is for training; call lsq.post_training_transform"
+
+    def effective_step(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Return the step, array () of the type of x, that the operator computes with."""
+        if step.size != 1:
+            raise ShapeError(f"the step has shape {step.shape}, expected one value")
+        value = float(step.reshape(()))
+        if value == 0:
+            value = initial_step(x, self.range[1])
+        if self.power_of_two and value > 0:
+            value = 2.0 ** math.floor(math.log2(value) + 0.5)
+        return np.asarray(value, x.dtype)
+
+    def _ratio(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return x / step if step else np.zeros_like(x)  # no data but zeros: nothing to round
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return multiples of the step in the type of x."""
+        x, step = present(arrays, 2)
+        used = self.effective_step(_floats(x), step)
+        return np.clip(round_half_away(self._ratio(x, used)), *self.range) * used
+
+    def backward(
+        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
+    ) -> tuple[np.ndarray | None, ...]:
+        """Return the gradients of data and step."""
+        x, step = present(inputs, 2)
+        used, (lower, upper) = self.effective_step(x, step), self.range
+        ratio = self._ratio(x, used)
+        inside = (ratio > lower) & (ratio < upper)
+        slope = np.where(inside, round_half_away(ratio) - ratio, np.clip(ratio, lower, upper))
+        total = np.sum(gradient * slope, dtype=np.float64) / math.sqrt(x.size * upper)
+        if self.power_of_two and step.reshape(()) > 0:
+            total *= float(used) / float(step.reshape(()))
+        return gradient * inside, np.full(step.shape, total, step.dtype)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class CGPACT(TrainedQuantizer):
+    """y = alpha round(clip(x / alpha, 0, 1) R) / R, with a learned alpha; ties away from zero.
+
+    Inputs: data, and alpha, one value.
+
+    Attributes
+    ----------
+    range : int
+        R, the largest integer: 2^N - 1.
+
+    Notes
+    -----
+    Jin et al. 2020, arXiv 1912.10207, after PACT, arXiv 1805.06085. dx = g for 0 < x <= alpha;
+    dalpha = sum of g times (1 where x >= alpha, else round(c R) / R - c with c = clip(x / alpha,
+    0, 1)). An alpha of 0 gives zeros.
+    """
+
+    range: int = 255
+
+    roles: ClassVar[tuple[str, ...]] = ("data", "constant")
+    onnx_reason: ClassVar[str] = "it is for training; call sat.post_training_transform"
+
+    def _parts(self, x: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return alpha as an array () of the type of x, and clip(x / alpha, 0, 1)."""
+        if alpha.size != 1:
+            raise ShapeError(f"alpha has shape {alpha.shape}, expected one value")
+        value = alpha.reshape(()).astype(x.dtype)
+        if not value:
+            return value, (x > 0).astype(x.dtype)
+        return value, np.clip(x / value, 0, 1)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return multiples of alpha / R in the type of x."""
+        x, alpha = present(arrays, 2)
+        value, part = self._parts(_floats(x), alpha)
+        return round_half_away(part * x.dtype.type(self.range)) * (value / x.dtype.type(self.range))
+
+    def backward(
+        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
+    ) -> tuple[np.ndarray | None, ...]:
+        """Return the gradients of data and alpha."""
+        x, alpha = present(inputs, 2)
+        value, part = self._parts(x, alpha)
+        levels = x.dtype.type(self.range)
+        slope = np.where(x >= value, 1, round_half_away(part * levels) / levels - part)
+        total = np.sum(gradient * slope, dtype=np.float64)
+        passed = gradient * ((x > 0) & (x <= value))
+        return passed, np.full(alpha.shape, total, alpha.dtype)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class FixedQ(TrainedQuantizer):
+    """Fixed-point quantization with a step that follows from bits and span; ties away from zero.
+
+    Signed: step span / 2^(bits - 1), integers -2^(bits-1) to 2^(bits-1) - 1. Unsigned: step
+    span / 2^bits, integers 0 to 2^bits - 1. With a span that is a power of two the step is one too.
+
+    Attributes
+    ----------
+    nb_bits : int, 1 or more
+    span : float, positive
+    is_output_unsigned : bool
+
+    Notes
+    -----
+    The gradient passes straight through, outside of the span too.
+    """
+
+    nb_bits: int = 8
+    span: float = 4.0
+    is_output_unsigned: bool = False
+
+    onnx_reason: ClassVar[str] = "it is for training; call post_training_transform"
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The least and the largest integer."""
+        if self.is_output_unsigned:
+            return 0, 2**self.nb_bits - 1
+        return -(2 ** (self.nb_bits - 1)), 2 ** (self.nb_bits - 1) - 1
+
+    @property
+    def step(self) -> float:
+        """Real value of one integer unit."""
+        return self.span / 2 ** (self.nb_bits - (not self.is_output_unsigned))
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return multiples of the step in the type of x."""
+        (x,) = present(arrays, 1)
+        step = _floats(x).dtype.type(self.step)
+        return np.clip(round_half_away(x / step), *self.range) * step
+
+    def backward(
+        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
+    ) -> tuple[np.ndarray | None, ...]:
+        """Return the gradient as it is."""
+        return (gradient,)
+
+
+def _floats(x: np.ndarray) -> np.ndarray:
+    if x.dtype.kind != "f":
+        raise DtypeError(f"the data has type {x.dtype}, expected floats")
+    return x
