@@ -11,6 +11,11 @@ from aidge_quant.errors import GraphError, ShapeError, UnsupportedError
 
 Shape = tuple[int, ...]
 
+#: What ``forward`` takes, what it returns, and the gradients of what it takes.
+Inputs = tuple[np.ndarray | None, ...]
+Outputs = tuple[np.ndarray, ...]
+Gradients = tuple[np.ndarray | None, ...]
+
 
 class Trait:
     """What a pass may rely on about an operator; members of ``Operator.traits``."""
@@ -88,12 +93,7 @@ class Operator:
         """Compute the outputs; integer inputs give exact integer results."""
         raise NotImplementedError
 
-    def backward(
-        self,
-        gradient: np.ndarray,
-        inputs: tuple[np.ndarray | None, ...],
-        outputs: tuple[np.ndarray, ...],
-    ) -> tuple[np.ndarray | None, ...]:
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient of a loss with respect to every input.
 
         Parameters

@@ -7,7 +7,16 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.errors import DtypeError, ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    Trait,
+    operator,
+    present,
+)
 
 
 def round_half_away(x: np.ndarray) -> np.ndarray:
@@ -89,9 +98,7 @@ class LSQ(TrainedQuantizer):
         used = self.effective_step(_floats(x), step)
         return np.clip(round_half_away(self._ratio(x, used)), *self.range) * used
 
-    def backward(
-        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
-    ) -> tuple[np.ndarray | None, ...]:
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradients of data and step."""
         x, step = present(inputs, 2)
         used, (lower, upper) = self.effective_step(x, step), self.range
@@ -143,9 +150,7 @@ class CGPACT(TrainedQuantizer):
         value, part = self._parts(_floats(x), alpha)
         return round_half_away(part * x.dtype.type(self.range)) * (value / x.dtype.type(self.range))
 
-    def backward(
-        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
-    ) -> tuple[np.ndarray | None, ...]:
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradients of data and alpha."""
         x, alpha = present(inputs, 2)
         value, part = self._parts(x, alpha)
@@ -199,9 +204,7 @@ class FixedQ(TrainedQuantizer):
         step = _floats(x).dtype.type(self.step)
         return np.clip(round_half_away(x / step), *self.range) * step
 
-    def backward(
-        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
-    ) -> tuple[np.ndarray | None, ...]:
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient as it is."""
         return (gradient,)
 

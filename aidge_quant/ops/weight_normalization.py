@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from aidge_quant.ops.base import Operator, Shape, operator, present
+from aidge_quant.ops.base import Gradients, Inputs, Operator, Outputs, Shape, operator, present
 
 
 class DoReFaMode(enum.Enum):
@@ -87,9 +87,7 @@ class DoReFa(Operator):
         (x,) = present(arrays, 1)
         return self.integers(x) / x.dtype.type(self.range)
 
-    def backward(
-        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
-    ) -> tuple[np.ndarray | None, ...]:
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient, times the slope of the mode."""
         return (gradient if self.slope == 1 else gradient * gradient.dtype.type(self.slope),)
 
@@ -129,9 +127,7 @@ class TanhClamp(Scaled):
         divisor = _divisor(np.abs(curve).max(initial=0), x)
         return curve / divisor, divisor
 
-    def backward(
-        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
-    ) -> tuple[np.ndarray | None, ...]:
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient of the data."""
         (x,) = present(inputs, 1)
         curve = np.tanh(x)
@@ -158,9 +154,7 @@ class ScaleAdjust(Scaled):
         divisor = self._scaling(x)
         return x / divisor, divisor
 
-    def backward(
-        self, gradient: np.ndarray, inputs: tuple[np.ndarray | None, ...], outputs: object
-    ) -> tuple[np.ndarray | None, ...]:
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient of the data."""
         (x,) = present(inputs, 1)
         return (gradient / self._scaling(x),)

@@ -24,7 +24,7 @@ QUICK = (7, 9, 11, 12, 13, 17, 18, 21, newest_opset())
 TRAINING = {"LSQ", "CGPACT", "FixedQ", "DoReFa", "TanhClamp", "ScaleAdjust"}
 
 #: Classes that a model of floats cannot hold.
-QUANTIZING = {"Quantizer", "Dequantizer"} | TRAINING
+QUANTIZING = {"Quantizer", "Dequantizer"}
 
 _D = (2, 4, 6, 5)
 _WIDE = np.array([0.5, 1.0, 0.1, np.inf])
@@ -110,7 +110,7 @@ def run_case(case, kind, opsets):
 
 
 def floats(cases):
-    return [case for case in cases if case.operator.type not in QUANTIZING]
+    return [case for case in cases if case.operator.type not in QUANTIZING | TRAINING]
 
 
 @pytest.mark.parametrize("case", floats(CASES), ids=str)
@@ -160,6 +160,13 @@ def test_an_expansion_stands_for_an_operator_that_the_opset_has_not(name):
     (operator, *_) = case.operator.onnx
     assert operator not in [n.op_type for n in to_model(graph, opset=since - 1).graph.node]
     assert operator in [n.op_type for n in to_model(graph, opset=since).graph.node]
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.operator.type in TRAINING], ids=str)
+def test_an_operator_for_training_is_refused(case):
+    graph = written.single(case.operator, draw(case, "float32"))
+    with pytest.raises(UnsupportedError, match=r"node \(\w+\): .*; call .*post_training_transform"):
+        to_model(graph)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.operator.type in QUANTIZING], ids=str)
