@@ -11,6 +11,7 @@ The names of the published quantization API are here, with what this package add
     aq.export_c(network, "build/model", name="model")
 """
 
+from aidge_quant import lsq, training
 from aidge_quant._version import __version__
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import (
@@ -31,6 +32,7 @@ from aidge_quant.integer.lowering.lower import lower
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.integer.store import load_network
 from aidge_quant.onnx_io import load_onnx
+from aidge_quant.ops import DoReFaMode
 from aidge_quant.ptq import (
     Clipping,
     adjust_ranges,
@@ -51,6 +53,7 @@ from aidge_quant.ptq import (
     quantize_network,
     quantize_normalized_network,
 )
+from aidge_quant.qat import CGPACT, LSQ, DoReFa, FixedQ, LayerBits, ScaleAdjust, TanhClamp
 from aidge_quant.report import Analysis, analyze
 from aidge_quant.tensor import Tensor
 from aidge_quant.tuning import Ladder, Proposal, QuantizationResult, quantize
@@ -84,6 +87,17 @@ __all__ = [
     "quantizability_report",
     "quantize_network",
     "quantize_normalized_network",
+    # quantization-aware training
+    "CGPACT",
+    "DoReFa",
+    "DoReFaMode",
+    "FixedQ",
+    "LSQ",
+    "LayerBits",
+    "ScaleAdjust",
+    "TanhClamp",
+    "lsq",
+    "training",
     # our own recipe
     "Ladder",
     "Proposal",

@@ -134,7 +134,7 @@ def half_away(x: np.ndarray) -> np.ndarray:
 
 def _power_of_two_steps(x: np.ndarray, s: np.ndarray) -> np.ndarray:
     step = 2.0 ** np.floor(np.log2(s) + 0.5)
-    return step * np.clip(half_away(x / step), 0, 15)
+    return step * np.clip(np.floor(x / step + 0.5), 0, 15)
 
 
 def over(axes: tuple[int, ...], keep: bool, combine: Callable[..., Any]) -> Callable[..., Any]:
@@ -385,6 +385,12 @@ CASES: list[Case] = [
     ),
     Case(ops.LSQ((-8, 7)), (_D, ()), lambda x, s: s * np.clip(half_away(x / s), -8, 7)),
     Case(ops.LSQ((0, 15), True), (_D, (1,)), _power_of_two_steps, positive=True),
+    Case(
+        ops.BiasQuantizer(),
+        ((30,), (), (1,)),
+        lambda x, a, b: a * b * np.floor(x / (a * b) + 0.5),
+        positive=True,
+    ),
     Case(ops.CGPACT(15), (_D, ()), lambda x, a: a / 15 * half_away(15 * np.clip(x / a, 0, 1))),
     Case(ops.FixedQ(4, 2.0), (_D,), lambda x: np.clip(half_away(x * 4), -8, 7) / 4),
     Case(ops.FixedQ(3, 2.0, True), (_D,), lambda x: np.clip(half_away(x * 4), 0, 7) / 4),

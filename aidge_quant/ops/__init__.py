@@ -71,6 +71,7 @@ from aidge_quant.ops.integers import (
 from aidge_quant.ops.learned_quantization import (
     CGPACT,
     LSQ,
+    BiasQuantizer,
     FixedQ,
     TrainedQuantizer,
 )
@@ -148,6 +149,7 @@ __all__ = [
     "ArgMax",
     "AveragePool",
     "BatchNorm",
+    "BiasQuantizer",
     "CGPACT",
     "Cast",
     "Celu",

@@ -17,6 +17,7 @@ from aidge_quant.ops.base import (
     operator,
     present,
 )
+from aidge_quant.ops.quantization import round_half_up
 
 
 def round_half_away(x: np.ndarray) -> np.ndarray:
@@ -53,7 +54,7 @@ class TrainedQuantizer(Operator):
 @operator
 @dataclass(frozen=True, eq=False)
 class LSQ(TrainedQuantizer):
-    """y = s clip(round(x / s), lower, upper), with a learned step s; ties round away from zero.
+    """y = s clip(round(x / s), lower, upper), with a learned step s.
 
     Inputs: data, and the step, one value. A step of 0 is not set yet: the operator then computes
     with 2 mean|x| / sqrt(upper) of its data, and training sets it so at its first forward.
@@ -63,7 +64,8 @@ class LSQ(TrainedQuantizer):
     range : (int, int)
         Lower and upper; (0, 2^N - 1) behind a ReLU, (-2^(N-1), 2^(N-1) - 1) for signed values.
     power_of_two : bool
-        Compute with the power of two nearest to the step (in the logarithm).
+        Compute with the power of two nearest to the step (in the logarithm), and round ties up, as
+        the shifts of an integer network do; else ties round away from zero.
 
     Notes
     -----
@@ -80,14 +82,13 @@ class LSQ(TrainedQuantizer):
 
     def effective_step(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return the step, array () of the type of x, that the operator computes with."""
-        if step.size != 1:
-            raise ShapeError(f"the step has shape {step.shape}, expected one value")
-        value = float(step.reshape(()))
+        value = _one_value(step, "the step")
         if value == 0:
             value = initial_step(x, self.range[1])
-        if self.power_of_two and value > 0:
-            value = 2.0 ** math.floor(math.log2(value) + 0.5)
-        return np.asarray(value, x.dtype)
+        return np.asarray(nearest_power_of_two(value) if self.power_of_two else value, x.dtype)
+
+    def _round(self, ratio: np.ndarray) -> np.ndarray:
+        return round_half_up(ratio) if self.power_of_two else round_half_away(ratio)
 
     def _ratio(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
         return x / step if step else np.zeros_like(x)  # no data but zeros: nothing to round
@@ -96,7 +97,7 @@ class LSQ(TrainedQuantizer):
         """Return multiples of the step in the type of x."""
         x, step = present(arrays, 2)
         used = self.effective_step(_floats(x), step)
-        return np.clip(round_half_away(self._ratio(x, used)), *self.range) * used
+        return np.clip(self._round(self._ratio(x, used)), *self.range) * used
 
     def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradients of data and step."""
@@ -104,7 +105,7 @@ class LSQ(TrainedQuantizer):
         used, (lower, upper) = self.effective_step(x, step), self.range
         ratio = self._ratio(x, used)
         inside = (ratio > lower) & (ratio < upper)
-        slope = np.where(inside, round_half_away(ratio) - ratio, np.clip(ratio, lower, upper))
+        slope = np.where(inside, self._round(ratio) - ratio, np.clip(ratio, lower, upper))
         total = np.sum(gradient * slope, dtype=np.float64) / math.sqrt(x.size * upper)
         if self.power_of_two and step.reshape(()) > 0:
             total *= float(used) / float(step.reshape(()))
@@ -137,9 +138,7 @@ class CGPACT(TrainedQuantizer):
 
     def _parts(self, x: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return alpha as an array () of the type of x, and clip(x / alpha, 0, 1)."""
-        if alpha.size != 1:
-            raise ShapeError(f"alpha has shape {alpha.shape}, expected one value")
-        value = alpha.reshape(()).astype(x.dtype)
+        value = np.asarray(_one_value(alpha, "alpha"), x.dtype)
         if not value:
             return value, (x > 0).astype(x.dtype)
         return value, np.clip(x / value, 0, 1)
@@ -207,6 +206,59 @@ class FixedQ(TrainedQuantizer):
     def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient as it is."""
         return (gradient,)
+
+
+@operator
+@dataclass(frozen=True, eq=False)
+class BiasQuantizer(TrainedQuantizer):
+    """y = u round(x / u) with u the product of two steps: a bias in units of its accumulator.
+
+    Inputs: bias, the step of the data and that of the weight, one value each. Ties round up. Where
+    a step is 0, which means not set, the bias stays as it is.
+
+    Attributes
+    ----------
+    power_of_two : bool
+        Whether the steps count as the powers of two nearest to them, as in ``LSQ``.
+
+    Notes
+    -----
+    The gradient passes straight through; the steps get none.
+    """
+
+    power_of_two: bool = False
+
+    roles: ClassVar[tuple[str, ...]] = ("data", "constant", "constant")
+    onnx_reason: ClassVar[str] = LSQ.onnx_reason
+
+    def unit(self, *steps: np.ndarray) -> float:
+        """Return the product of two steps."""
+        values = [_one_value(step, "the step") for step in steps]
+        return math.prod(map(nearest_power_of_two, values) if self.power_of_two else values)
+
+    def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
+        """Return multiples of the unit in the type of x."""
+        x, *steps = present(arrays, 3)
+        unit = self.unit(*steps)
+        if unit == 0:
+            return x
+        # In float64, as the integer network rounds: its biases have up to 32 bits.
+        return (np.floor(x / np.float64(unit) + 0.5) * unit).astype(_floats(x).dtype)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient as it is."""
+        return gradient, None, None
+
+
+def nearest_power_of_two(value: float) -> float:
+    """Return the power of two nearest to a positive value, in the logarithm; others as they are."""
+    return 2.0 ** math.floor(math.log2(value) + 0.5) if value > 0 else value
+
+
+def _one_value(array: np.ndarray, what: str) -> float:
+    if array.size != 1:
+        raise ShapeError(f"{what} has shape {array.shape}, expected one value")
+    return float(array.reshape(()))
 
 
 def _floats(x: np.ndarray) -> np.ndarray:

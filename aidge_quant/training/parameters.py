@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aidge_quant.graph import GraphView, Node
-from aidge_quant.ops import CGPACT, LSQ, BatchNorm, Operator, Producer
+from aidge_quant.ops import CGPACT, LSQ, BatchNorm, BiasQuantizer, Operator, Producer
 
 
 class Kind:
@@ -96,6 +96,8 @@ def kind_of(operator: Operator, slot: int) -> str | None:
     if isinstance(operator, LSQ | CGPACT):
         fixed = {0: Kind.WEIGHT, 1: Kind.STEP if isinstance(operator, LSQ) else Kind.ALPHA}
         return fixed[slot]
+    if isinstance(operator, BiasQuantizer):
+        return Kind.STEP if slot else Kind.BIAS
     if operator.type in ("FixedQ", "DoReFa", "TanhClamp", "ScaleAdjust"):
         return Kind.WEIGHT
     role = operator.role(slot)

@@ -21,7 +21,7 @@ TOLERANCE = 2e-6
 QUICK = (7, 9, 11, 12, 13, 17, 18, 21, newest_opset())
 
 #: Classes for training, which a transform replaces before a model is written.
-TRAINING = {"LSQ", "CGPACT", "FixedQ", "DoReFa", "TanhClamp", "ScaleAdjust"}
+TRAINING = {"LSQ", "BiasQuantizer", "CGPACT", "FixedQ", "DoReFa", "TanhClamp", "ScaleAdjust"}
 
 #: Classes that a model of floats cannot hold.
 QUANTIZING = {"Quantizer", "Dequantizer"}

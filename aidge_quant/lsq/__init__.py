@@ -1,0 +1,6 @@
+"""LSQ: training with learned step sizes, and the integer network of the result."""
+
+from aidge_quant.lsq.setup import setup_quantizers
+from aidge_quant.lsq.transform import post_training_transform
+
+__all__ = ["post_training_transform", "setup_quantizers"]
