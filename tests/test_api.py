@@ -105,6 +105,20 @@ def test_function_is_documented(name):
 QAT = {
     ("lsq", "setup_quantizers"): {"network": REQUIRED, "nb_bits": REQUIRED},
     ("lsq", "post_training_transform"): {"network": REQUIRED, "true_integers": REQUIRED},
+    ("sat", "insert_param_clamping"): {"network": REQUIRED},
+    ("sat", "insert_param_scaling_adjust"): {"network": REQUIRED, "use_batchnorms": REQUIRED},
+    ("sat", "insert_sat_nodes"): {"network": REQUIRED, "use_batchnorms": REQUIRED},
+    ("sat", "insert_param_quantizers"): {
+        "network": REQUIRED,
+        "nb_bits": REQUIRED,
+        "mode": DoReFaMode.Default,
+    },
+    ("sat", "insert_activ_quantizers"): {
+        "network": REQUIRED,
+        "nb_bits": REQUIRED,
+        "init_alpha": 1.0,
+    },
+    ("sat", "post_training_transform"): {"network": REQUIRED, "true_integers": REQUIRED},
 }
 
 #: The same of the functions that make nodes.

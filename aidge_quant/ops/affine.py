@@ -105,12 +105,14 @@ class Conv(AffineOperator):
             result += exact(bias).reshape(-1, *(1,) * (x.ndim - 2))
         return as_accumulator(result, x)
 
-    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
-        """Return the gradients of data, weight and bias."""
+    def backward(
+        self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs, *, data: bool = True
+    ) -> Gradients:
+        """Return the gradients of data (None unless wanted), weight and bias."""
         (x, weight), bias = present(inputs, 2), optional(inputs, 2)
         geometry = (self.stride, self.dilation, self.padding)
         found = (
-            data_gradient(gradient, weight, x.shape, geometry, self.groups),
+            data_gradient(gradient, weight, x.shape, geometry, self.groups) if data else None,
             weight_gradient(x, gradient, weight.shape, geometry, self.groups),
         )
         return found if bias is None else (*found, bias_gradient(gradient, 1))

@@ -7,7 +7,7 @@ import numpy as np
 from aidge_quant.errors import AidgeQuantError, GraphError
 from aidge_quant.executor import Arrays, graph_feeds
 from aidge_quant.graph import GraphView, Node, Port
-from aidge_quant.ops import LSQ, BatchNorm, Input, Producer
+from aidge_quant.ops import LSQ, BatchNorm, Conv, Input, Producer
 from aidge_quant.ops.learned_quantization import initial_step
 from aidge_quant.training.parameters import Parameter, set_value
 
@@ -82,6 +82,8 @@ def loss_and_gradients(
         try:
             if node in batches:
                 parts = node.operator.batch_backward(gradient, inputs[:3], *batches[node])
+            elif isinstance(node.operator, Conv) and node.input(0).node not in reached:
+                parts = node.operator.backward(gradient, inputs, values[node], data=False)
             else:
                 parts = node.operator.backward(gradient, inputs, values[node])
         except AidgeQuantError as error:
