@@ -50,8 +50,9 @@ def setup_quantizers(
         one shift and computes exactly what was trained. Needs ``fold_batch_norms``.
     fold_batch_norms : bool
         Fold BatchNorm before training; biases then train in the units of their accumulators, so
-        that the integer network computes what was trained. Else BatchNorm trains, and is folded at
-        the end: exactly into a factor for each channel, and into biases that are rounded then.
+        that the integer network computes what was trained. Else BatchNorm trains, which serves
+        depthwise layers and few bits, and becomes a factor for each channel at the end; call
+        ``freeze_batch_norms`` before a last phase of training, so that nothing is lost then.
     calibration : array (batch, *shape), or a mapping of them by input name, optional
         Samples as the network is fed. They set the steps at once, and an input without negative
         values takes unsigned integers. Without them the input is signed and the first forward of

@@ -78,7 +78,7 @@ class LSQ(TrainedQuantizer):
     power_of_two: bool = False
 
     roles: ClassVar[tuple[str, ...]] = ("data", "constant")
-    onnx_reason: ClassVar[str] = "it is for training; call lsq.post_training_transform"
+    onnx_reason: ClassVar[str] = "written as several standard operators"
 
     def effective_step(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return the step, array () of the type of x, that the operator computes with."""
@@ -134,7 +134,7 @@ class CGPACT(TrainedQuantizer):
     range: int = 255
 
     roles: ClassVar[tuple[str, ...]] = ("data", "constant")
-    onnx_reason: ClassVar[str] = "it is for training; call sat.post_training_transform"
+    onnx_reason: ClassVar[str] = "written as several standard operators"
 
     def _parts(self, x: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return alpha as an array () of the type of x, and clip(x / alpha, 0, 1)."""
@@ -183,7 +183,7 @@ class FixedQ(TrainedQuantizer):
     span: float = 4.0
     is_output_unsigned: bool = False
 
-    onnx_reason: ClassVar[str] = "it is for training; call post_training_transform"
+    onnx_reason: ClassVar[str] = "written as several standard operators"
 
     @property
     def range(self) -> tuple[int, int]:

@@ -51,7 +51,7 @@ class DoReFa(Operator):
     mode: DoReFaMode = DoReFaMode.Default
 
     foldable: ClassVar[bool] = False
-    onnx_reason: ClassVar[str] = "it is for training; call sat.post_training_transform"
+    onnx_reason: ClassVar[str] = "written as several standard operators"
 
     @property
     def slope(self) -> float:
@@ -118,7 +118,7 @@ class TanhClamp(Scaled):
     dx = g (1 - tanh(x)^2) / max: the maximum counts as a constant. Of zeros it is taken as 1.
     """
 
-    onnx_reason: ClassVar[str] = "it is for training; call sat.post_training_transform"
+    onnx_reason: ClassVar[str] = "written as several standard operators"
 
     def forward(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """Return the clamped values and the divisor, in the type of x."""
@@ -146,7 +146,7 @@ class ScaleAdjust(Scaled):
     it is 0 or the tensor has one value only, it is taken as 1.
     """
 
-    onnx_reason: ClassVar[str] = "it is for training; call sat.post_training_transform"
+    onnx_reason: ClassVar[str] = "written as several standard operators"
 
     def forward(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """Return the adjusted values and the divisor, in the type of x."""

@@ -9,7 +9,7 @@ from aidge_quant import lsq
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, GraphError, UnsupportedError
 from aidge_quant.executor import run
-from aidge_quant.ops import LSQ, BatchNorm, Quantizer, Softmax
+from aidge_quant.ops import LSQ, BatchNorm, Quantizer, Softmax, producer
 from aidge_quant.training import SGD, fit
 
 X, Y = nets.samples(120)
@@ -153,7 +153,7 @@ def test_batch_norm_that_trained_is_folded_at_the_end(negative):
         scale = graph.node("conv_bn_scale")
         value = scale.operator.value.copy()
         value[:2] = (-1.5, 0.0)
-        scale.operator = aq.ops.producer(value)
+        scale.operator = producer(value)
     lsq.setup_quantizers(graph, 8, calibration=X, fold_batch_norms=False)
     fit(graph, (X, Y), epochs=2, batch_size=20, optimizer=SGD(0.02))
     assert any(isinstance(n.operator, BatchNorm) for n in graph.nodes)
@@ -162,6 +162,39 @@ def test_batch_norm_that_trained_is_folded_at_the_end(negative):
     real = network.dequantize_output(network.run(network.quantize_input(X)))
     assert np.abs(real - fake).max() < 0.05 * np.abs(fake).max()
     assert agreement(real, fake) == 1
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_frozen_batch_norms_lose_nothing_at_the_end(name):
+    graph = NETS[name]()
+    lsq.setup_quantizers(graph, 4, calibration=X, fold_batch_norms=False)
+    fit(graph, (X, Y), epochs=2, batch_size=20, optimizer=SGD(0.02))
+    before = run(graph, X)
+    lsq.freeze_batch_norms(graph)
+    fake = run(graph, X)
+    assert np.abs(fake - before).mean() < 0.05 * np.abs(before).max()  # biases are rounded
+    fit(graph, (X, Y), epochs=1, batch_size=20, optimizer=SGD(0.005), batch_statistics=False)
+    fake = run(graph, X)
+    exact = integers_of(graph)
+    network = aq.lower(exact)
+    real = network.dequantize_output(network.run(network.quantize_input(X)))
+    assert np.isclose(real, fake, rtol=0, atol=1e-4 * np.abs(fake).max()).mean() > 0.9
+    assert agreement(real, fake) == 1
+    with pytest.raises(GraphError, match="its bias is quantized already"):
+        lsq.freeze_batch_norms(graph)
+
+
+def test_a_frozen_channel_that_passes_nothing_is_a_constant():
+    graph = nets.chain()
+    scale = graph.node("conv_bn_scale")
+    value = scale.operator.value.copy()
+    value[:2] = (-1.5, 0.0)
+    scale.operator = producer(value)
+    lsq.setup_quantizers(graph, 8, calibration=X, fold_batch_norms=False)
+    before = run(graph, X)
+    lsq.freeze_batch_norms(graph)
+    np.testing.assert_allclose(run(graph, X), before, rtol=0, atol=0.05 * np.abs(before).max())
+    assert not graph.node("conv_w").operator.value[1].any()
 
 
 def test_coarse_biases_get_finer_weights():
