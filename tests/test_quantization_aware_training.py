@@ -102,3 +102,22 @@ def test_sat(name, weights, activations, points, tmp_path):
     )
     fit(graph, train, epochs=12, optimizer=SGD(0.02, 1e-4), **options)
     check(graph, samples, float_right, points, sat.post_training_transform, tmp_path)
+
+
+@pytest.mark.parametrize("name", [n for n in networks.NETWORKS if n not in NAMES])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_networks_of_others_become_what_they_would_train_as(name, bits):
+    """Without training: with single shifts, every bit of the output is that of the graph."""
+    network = networks.NETWORKS[name]
+    x = network.samples().calibration[:16]
+    graph = aq.load_onnx(network.file())
+    lsq.setup_quantizers(graph, bits, power_of_two=True, calibration=x)
+    fake = run(graph, x)
+    lsq.post_training_transform(graph, True)
+    integers = aq.lower(graph)
+    real = integers.dequantize_output(integers.run(integers.quantize_input(x)))
+    np.testing.assert_array_equal(real, fake)
+    layers = [getattr(layer, "requantization", None) for layer in integers.layers]
+    multiplied = sum(form is not None and form.multiplier is not None for form in layers)
+    # A pool over 5 x 25 positions divides by 125, which is no shift.
+    assert multiplied == (1 if name.startswith("dscnn_kws") else 0)
