@@ -20,8 +20,11 @@ from aidge_quant.ops.base import (
     present,
     require_rank,
 )
-from aidge_quant.ops.unfolding import COLUMN_VALUES, data_gradient, weight_gradient
+from aidge_quant.ops.unfolding import data_gradient, weight_gradient
 from aidge_quant.ops.windows import output_sizes, pad_spatial, sliding, taps
+
+#: How many unfolded values a convolution holds at a time (16 MB of float32).
+COLUMN_VALUES = 2**22
 
 
 def exact(array: np.ndarray) -> np.ndarray:

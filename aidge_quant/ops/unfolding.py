@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from aidge_quant.kernels import fold, unfold
 from aidge_quant.ops.windows import Sizes, pad_spatial, taps
 
-#: How many unfolded values are held at a time (16 MB of float32).
-COLUMN_VALUES = 2**22
+#: How many unfolded values are held at a time: 2 MB of float32, about what a cache holds.
+COLUMN_VALUES = 2**19
 
 Geometry = tuple[Sizes, Sizes, Sizes]  #: stride, dilation, padding
 
@@ -33,11 +34,9 @@ def weight_gradient(
     if shape[1] == 1 and groups > 1:
         return _channel_weight_gradient(padded, gradient, shape, groups, arguments)
     result = np.zeros((groups, shape[0] // groups, math.prod(shape[1:])), x.dtype)
+    padded, plane = _plane(padded), _plane_geometry(*arguments)
     for samples, count, positions in _portions(gradient, math.prod(shape[1:]) * groups):
-        columns = np.empty((count, x.shape[1], *shape[2:], *gradient.shape[2:]), x.dtype)
-        for tap, seen in taps(padded[samples], *arguments):
-            columns[_at(tap)] = seen
-        rows = columns.reshape(count, groups, -1, positions)
+        rows = unfold(padded[samples], **plane).reshape(count, groups, -1, positions)
         parts = gradient[samples].reshape(count, groups, -1, positions)
         result += np.matmul(parts, rows.swapaxes(2, 3)).sum(axis=0)
     return result.reshape(shape)
@@ -75,10 +74,8 @@ def data_gradient(
         turned = weight.reshape(groups, -1, rows).swapaxes(1, 2)
         for samples, count, positions in _portions(gradient, rows * groups):
             parts = gradient[samples].reshape(count, groups, -1, positions)
-            columns = np.matmul(turned, parts)
-            columns = columns.reshape(count, shape[1], *window, *gradient.shape[2:])
-            for tap, target in taps(padded[samples], *arguments):
-                target += columns[_at(tap)]
+            columns = np.matmul(turned, parts).reshape(count, -1, positions)
+            fold(columns, _plane(padded)[samples], **_plane_geometry(*arguments))
     inner = tuple(slice(padding[i], padding[i] + shape[2 + i]) for i in range(rank))
     return padded[(slice(None), slice(None), *inner)]
 
@@ -108,9 +105,17 @@ def _portions(gradient: np.ndarray, rows: int) -> Iterator[tuple[slice, int, int
         yield slice(start, stop), stop - start, positions
 
 
-def _at(tap: Sizes) -> tuple[slice | int, ...]:
-    return (slice(None), slice(None), *tap)
-
-
 def _filter(tap: Sizes) -> tuple[slice | int, ...]:
     return (slice(None), 0, *tap)
+
+
+def _plane(x: np.ndarray) -> np.ndarray:
+    """Return signals (batch, channels, length) as images of height 1."""
+    return x if x.ndim == 4 else x[:, :, None]
+
+
+def _plane_geometry(
+    window: Sizes, stride: Sizes, dilation: Sizes, outputs: Sizes
+) -> dict[str, tuple[int, int]]:
+    values = {"window": window, "stride": stride, "dilation": dilation, "outputs": outputs}
+    return {name: (1, *sizes)[-2:] for name, sizes in values.items()}  # type: ignore[misc]

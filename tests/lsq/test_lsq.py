@@ -235,3 +235,12 @@ def test_what_cannot_be_transformed_is_refused_and_stays():
     soft.insert_after(soft.node("flatten"), Softmax(), "inside")
     with pytest.raises(UnsupportedError, match=r"has no integer form"):
         lsq.setup_quantizers(soft, 4)
+
+
+def test_a_network_is_set_up_once():
+    graph = nets.residual()
+    lsq.setup_quantizers(graph, 4, calibration=X)
+    before = str(graph)
+    with pytest.raises(GraphError, match="without quantizers"):
+        lsq.setup_quantizers(graph, 4)
+    assert str(graph) == before
