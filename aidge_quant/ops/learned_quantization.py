@@ -21,10 +21,11 @@ from aidge_quant.ops.quantization import round_half_up
 
 
 def round_half_away(x: np.ndarray) -> np.ndarray:
-    """Return the nearest integers, ties away from zero, of any float type without error."""
+    """Return the nearest integers of finite floats, ties away from zero."""
     whole = np.trunc(x)
-    # x - whole is exact, which floor(|x| + 0.5) is not just below one half.
-    return whole + np.copysign((np.abs(x - whole) >= 0.5).astype(x.dtype), x)
+    # x - whole and its double are exact, which floor(|x| + 0.5) is not just below one half.
+    rest = x - whole
+    return whole + np.trunc(rest + rest)
 
 
 def initial_step(x: np.ndarray, largest: int) -> float:
@@ -97,7 +98,7 @@ class LSQ(TrainedQuantizer):
         """Return multiples of the step in the type of x."""
         x, step = present(arrays, 2)
         used = self.effective_step(_floats(x), step)
-        return np.clip(self._round(self._ratio(x, used)), *self.range) * used
+        return self._round(np.clip(self._ratio(x, used), *self.range)) * used
 
     def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradients of data and step."""
@@ -105,8 +106,11 @@ class LSQ(TrainedQuantizer):
         used, (lower, upper) = self.effective_step(x, step), self.range
         ratio = self._ratio(x, used)
         inside = (ratio > lower) & (ratio < upper)
-        slope = np.where(inside, self._round(ratio) - ratio, np.clip(ratio, lower, upper))
-        total = np.sum(gradient * slope, dtype=np.float64) / math.sqrt(x.size * upper)
+        total = 0.0
+        if used:
+            slope = np.where(inside, outputs[0] - x, outputs[0])  # in units of the step
+            total = float(np.sum(gradient * slope, dtype=np.float64)) / float(used)
+            total /= math.sqrt(x.size * upper)
         if self.power_of_two and step.reshape(()) > 0:
             total *= float(used) / float(step.reshape(()))
         return gradient * inside, np.full(step.shape, total, step.dtype)
@@ -201,7 +205,7 @@ class FixedQ(TrainedQuantizer):
         """Return multiples of the step in the type of x."""
         (x,) = present(arrays, 1)
         step = _floats(x).dtype.type(self.step)
-        return np.clip(round_half_away(x / step), *self.range) * step
+        return round_half_away(np.clip(x / step, *self.range)) * step
 
     def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient as it is."""
