@@ -11,6 +11,7 @@ The names of the published quantization API are here, with what this package add
     aq.export_c(network, "build/model", name="model")
 """
 
+from aidge_quant import lsq, sat, training
 from aidge_quant._version import __version__
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import (
@@ -40,6 +41,7 @@ from aidge_quant.interchange import (
     set_to_qop,
 )
 from aidge_quant.onnx_io import load_onnx
+from aidge_quant.ops import DoReFaMode
 from aidge_quant.ptq import (
     Clipping,
     adjust_ranges,
@@ -60,6 +62,7 @@ from aidge_quant.ptq import (
     quantize_network,
     quantize_normalized_network,
 )
+from aidge_quant.qat import CGPACT, LSQ, DoReFa, FixedQ, LayerBits, ScaleAdjust, TanhClamp
 from aidge_quant.report import Analysis, analyze
 from aidge_quant.tensor import Tensor
 from aidge_quant.tuning import Ladder, Proposal, QuantizationResult, quantize
@@ -93,6 +96,18 @@ __all__ = [
     "quantizability_report",
     "quantize_network",
     "quantize_normalized_network",
+    # quantization-aware training
+    "CGPACT",
+    "DoReFa",
+    "DoReFaMode",
+    "FixedQ",
+    "LSQ",
+    "LayerBits",
+    "ScaleAdjust",
+    "TanhClamp",
+    "lsq",
+    "sat",
+    "training",
     # our own recipe
     "Ladder",
     "Proposal",

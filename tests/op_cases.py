@@ -128,6 +128,16 @@ def mean(values: np.ndarray) -> Any:
     return total / values.size
 
 
+def half_away(x: np.ndarray) -> np.ndarray:
+    """Return the nearest integers, ties away from zero."""
+    return np.sign(x) * np.floor(np.abs(x) + 0.5)
+
+
+def _power_of_two_steps(x: np.ndarray, s: np.ndarray) -> np.ndarray:
+    step = 2.0 ** np.floor(np.log2(s) + 0.5)
+    return step * np.clip(np.floor(x / step + 0.5), 0, 15)
+
+
 def over(axes: tuple[int, ...], keep: bool, combine: Callable[..., Any]) -> Callable[..., Any]:
     """Return a reduction as a loop over what stays."""
 
@@ -376,6 +386,29 @@ CASES: list[Case] = [
         (_D,),
         lambda x: np.clip(np.floor(x / 4 + 0.5), -100, 100).astype(np.int8),
         True,
+    ),
+    Case(ops.LSQ((-8, 7)), (_D, ()), lambda x, s: s * np.clip(half_away(x / s), -8, 7)),
+    Case(ops.LSQ((0, 15), True), (_D, (1,)), _power_of_two_steps, positive=True),
+    Case(
+        ops.BiasQuantizer(),
+        ((30,), (), (1,)),
+        lambda x, a, b: a * b * np.floor(x / (a * b) + 0.5),
+        positive=True,
+    ),
+    Case(ops.CGPACT(15), (_D, ()), lambda x, a: a / 15 * half_away(15 * np.clip(x / a, 0, 1))),
+    Case(ops.FixedQ(4, 2.0), (_D,), lambda x: np.clip(half_away(x * 4), -8, 7) / 4),
+    Case(ops.FixedQ(3, 2.0, True), (_D,), lambda x: np.clip(half_away(x * 4), 0, 7) / 4),
+    Case(ops.DoReFa(15), (_D,), lambda x: 2 * np.rint((x / 2 + 0.5) * 15) / 15 - 1),
+    Case(ops.DoReFa(7, ops.DoReFaMode.Symmetric), (_D,), lambda x: np.rint(x * 7) / 7),
+    Case(
+        ops.TanhClamp(),
+        (_D,),
+        lambda x: (np.tanh(x) / np.tanh(np.abs(x).max()), np.tanh([np.abs(x).max()])),
+    ),
+    Case(
+        ops.ScaleAdjust(),
+        (_D,),
+        lambda x: (x / np.sqrt(120 * x.var(ddof=1)), np.sqrt([120 * x.var(ddof=1)])),
     ),
     Case(ops.Dequantizer(0.5), (_D,), lambda x: (x * 0.5).astype(np.float32), True),
     Case(ops.QuantizeLinear(), (_D, (), ()), steps, types=("float32", "float32", "int8")),

@@ -5,7 +5,8 @@ import inspect
 import pytest
 
 import aidge_quant
-from aidge_quant import ptq
+from aidge_quant import ops, ptq
+from aidge_quant.ops import DoReFaMode
 from aidge_quant.ptq import Clipping
 
 REQUIRED = inspect.Parameter.empty
@@ -116,6 +117,63 @@ def test_function_is_documented(name):
     text = inspect.getdoc(getattr(ptq, name))
     assert text
     assert "Parameters\n" in text
+
+
+#: The same of the functions of a submodule, by its name.
+QAT = {
+    ("lsq", "setup_quantizers"): {"network": REQUIRED, "nb_bits": REQUIRED},
+    ("lsq", "post_training_transform"): {"network": REQUIRED, "true_integers": REQUIRED},
+    ("sat", "insert_param_clamping"): {"network": REQUIRED},
+    ("sat", "insert_param_scaling_adjust"): {"network": REQUIRED, "use_batchnorms": REQUIRED},
+    ("sat", "insert_sat_nodes"): {"network": REQUIRED, "use_batchnorms": REQUIRED},
+    ("sat", "insert_param_quantizers"): {
+        "network": REQUIRED,
+        "nb_bits": REQUIRED,
+        "mode": DoReFaMode.Default,
+    },
+    ("sat", "insert_activ_quantizers"): {
+        "network": REQUIRED,
+        "nb_bits": REQUIRED,
+        "init_alpha": 1.0,
+    },
+    ("sat", "post_training_transform"): {"network": REQUIRED, "true_integers": REQUIRED},
+}
+
+#: The same of the functions that make nodes.
+FACTORIES = {
+    "CGPACT": {"range": 255, "name": ""},
+    "DoReFa": {"range": 255, "mode": DoReFaMode.Default, "name": ""},
+    "FixedQ": {"nb_bits": 8, "span": 4.0, "is_output_unsigned": False, "name": ""},
+    "LSQ": {"range": (0, 255), "name": ""},
+    "ScaleAdjust": {"name": ""},
+    "TanhClamp": {"name": ""},
+}
+
+
+@pytest.mark.parametrize(("module", "name"), QAT)
+def test_training_function_has_the_parameters_of_the_page(module, name):
+    function = getattr(getattr(aidge_quant, module), name)
+    parameters = inspect.signature(function).parameters.values()
+    found = {p.name: p.default for p in parameters if p.kind is not p.KEYWORD_ONLY}
+    assert list(found.items()) == list(QAT[module, name].items())
+    assert all(p.default is not REQUIRED for p in parameters if p.kind is p.KEYWORD_ONLY)
+    assert "Parameters\n" in (inspect.getdoc(function) or "")
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_a_factory_makes_a_node(name):
+    factory = getattr(aidge_quant, name)
+    parameters = inspect.signature(factory).parameters.values()
+    assert {p.name: p.default for p in parameters} == FACTORIES[name]
+    node, named = factory(), factory(name="mine")
+    assert isinstance(node, aidge_quant.Node)
+    assert (node.type, named.name) == (name, "mine")
+    assert node.operator.type in ops.registered()
+
+
+def test_dorefa_modes_have_the_values_of_the_page():
+    assert (DoReFaMode.Default.value, aidge_quant.DoReFaMode) == (0, DoReFaMode)
+    assert {"Default", "Symmetric"} <= {mode.name for mode in DoReFaMode}
 
 
 #: Functions of ours: positional parameters, then keyword-only ones with defaults.

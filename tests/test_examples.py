@@ -4,7 +4,9 @@ import filecmp
 import runpy
 import shutil
 import subprocess
+import sys
 
+import pytest
 import shared_data
 from c_builds import absent
 
@@ -49,3 +51,15 @@ def test_the_committed_c_passes_its_own_test(tmp_path):
     command = ["make", "-s", "-C", str(tmp_path / "c"), "test", "CC=cc"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_the_training_example_ends_in_identical_c(tmp_path):
+    pytest.importorskip("sklearn")
+    if shutil.which("cc") is None:
+        absent("a C compiler is not installed")
+    script = shared_data.CHECKOUT / "export_examples" / "qat_digits.py"
+    command = [sys.executable, str(script), str(tmp_path / "c"), "--epochs", "2"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "equal to trained: True" in result.stdout

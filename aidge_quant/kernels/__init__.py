@@ -1,4 +1,7 @@
-"""Integer kernels with checked arguments; batch first, images (batch, height, width, channels)."""
+"""Kernels with checked arguments; batch first.
+
+Integers: images (batch, height, width, channels). Floats (fold, unfold): (batch, channels, ...).
+"""
 
 from aidge_quant.kernels.affine import (
     conv_s8,
@@ -23,6 +26,7 @@ from aidge_quant.kernels.elementwise import (
 )
 from aidge_quant.kernels.movement import argmax, concat, pad, reshape, resize, slice_, transpose
 from aidge_quant.kernels.pooling import avg_pool_s8, avg_pool_s16, max_pool_s8, max_pool_s16
+from aidge_quant.kernels.unfolding import fold, unfold
 
 __all__ = [
     "add_s8",
@@ -41,6 +45,7 @@ __all__ = [
     "depthwise_conv_s16",
     "fc_s8",
     "fc_s16",
+    "fold",
     "lookup_s8",
     "max_pool_s8",
     "max_pool_s16",
@@ -53,4 +58,5 @@ __all__ = [
     "resize",
     "slice_",
     "transpose",
+    "unfold",
 ]

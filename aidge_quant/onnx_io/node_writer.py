@@ -174,10 +174,19 @@ class NodeWriter:
         return made
 
     def finish(
-        self, operator: str, *inputs: Wire | None, domain: str = "", **attributes: Any
+        self,
+        operator: str,
+        *inputs: Wire | None,
+        domain: str = "",
+        **attributes: Any,
     ) -> None:
         """Add the operator that makes the outputs of the node and has its name."""
         self._add(operator, domain, self.node.name, inputs, self.outputs, attributes)
+
+    def finish_output(self, index: int, operator: str, *inputs: Wire | None) -> None:
+        """Add an operator that makes one output only; that of the first has the node's name."""
+        name = self._scope.free_name(f"{self.node.name}_more") if index else self.node.name
+        self._add(operator, "", name, inputs, [self.outputs[index]], {})
 
     def finish_with(
         self, operator: str, name: str, values: Iterable[int], **attributes: Any

@@ -68,6 +68,13 @@ from aidge_quant.ops.integers import (
     ConvInteger,
     MatMulInteger,
 )
+from aidge_quant.ops.learned_quantization import (
+    CGPACT,
+    LSQ,
+    BiasQuantizer,
+    FixedQ,
+    TrainedQuantizer,
+)
 from aidge_quant.ops.linear_quantization import (
     DequantizeLinear,
     DynamicQuantizeLinear,
@@ -132,6 +139,12 @@ from aidge_quant.ops.table import (
 from aidge_quant.ops.transposed import (
     ConvTranspose,
 )
+from aidge_quant.ops.weight_normalization import (
+    DoReFa,
+    DoReFaMode,
+    ScaleAdjust,
+    TanhClamp,
+)
 
 __all__ = [
     "Abs",
@@ -140,6 +153,8 @@ __all__ = [
     "ArgMax",
     "AveragePool",
     "BatchNorm",
+    "BiasQuantizer",
+    "CGPACT",
     "Cast",
     "Celu",
     "Clip",
@@ -151,11 +166,14 @@ __all__ = [
     "DequantizeLinear",
     "Dequantizer",
     "Div",
+    "DoReFa",
+    "DoReFaMode",
     "DynamicQuantizeLinear",
     "Elu",
     "Erf",
     "Exp",
     "FC",
+    "FixedQ",
     "Flatten",
     "Gelu",
     "Gemm",
@@ -166,6 +184,7 @@ __all__ = [
     "HardSwish",
     "Identity",
     "Input",
+    "LSQ",
     "LeakyReLU",
     "Log",
     "LookupTable",
@@ -203,6 +222,7 @@ __all__ = [
     "ReduceMean",
     "Reshape",
     "Resize",
+    "ScaleAdjust",
     "Selu",
     "Sigmoid",
     "Slice",
@@ -217,8 +237,10 @@ __all__ = [
     "SumPool",
     "Swish",
     "Tanh",
+    "TanhClamp",
     "ThresholdedReLU",
     "Trait",
+    "TrainedQuantizer",
     "Transpose",
     "Unsqueeze",
     "operator",

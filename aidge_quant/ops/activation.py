@@ -6,7 +6,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    Trait,
+    operator,
+    present,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +44,10 @@ class ReLU(Pointwise):
         (x,) = present(arrays, 1)
         return np.maximum(x, x.dtype.type(0))
 
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient where x is above 0."""
+        return (gradient * (outputs[0] > 0),)
+
 
 @operator
 @dataclass(frozen=True, eq=False)
@@ -58,14 +71,22 @@ class Clip(Pointwise):
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the clipped values in the type of x."""
         (x,) = present(arrays, 1)
-        upper = self.upper
-        if isinstance(upper, np.ndarray):
-            upper = upper.reshape(-1, *(1,) * (x.ndim - 2))
+        upper = self._upper(x)
         if x.dtype.kind in "iu":
             bounds = np.iinfo(x.dtype)
             lower = int(max(self.lower, bounds.min))
             return np.clip(x, lower, np.minimum(upper, bounds.max).astype(x.dtype))
         return np.minimum(np.maximum(x, x.dtype.type(self.lower)), np.asarray(upper, x.dtype))
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient where x is strictly between the bounds."""
+        (x,) = present(inputs, 1)
+        return (gradient * ((x > self.lower) & (x < self._upper(x))),)
+
+    def _upper(self, x: np.ndarray) -> float | np.ndarray:
+        if isinstance(self.upper, np.ndarray):
+            return self.upper.reshape(-1, *(1,) * (x.ndim - 2))
+        return self.upper
 
 
 @operator
@@ -83,6 +104,11 @@ class LeakyReLU(Pointwise):
         """Return the function of float values."""
         (x,) = present(arrays, 1)
         return np.where(x >= 0, x, x * x.dtype.type(self.alpha))
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient, times alpha where x is negative."""
+        (x,) = present(inputs, 1)
+        return (np.where(x >= 0, gradient, gradient * gradient.dtype.type(self.alpha)),)
 
 
 @operator
@@ -125,6 +151,10 @@ class Sigmoid(FloatFunction):
     function = staticmethod(_sigmoid)
     onnx: ClassVar[tuple[str, ...] | None] = ("Sigmoid",)
 
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient times y (1 - y)."""
+        return (gradient * outputs[0] * (1 - outputs[0]),)
+
 
 @operator
 @dataclass(frozen=True, eq=False)
@@ -133,6 +163,10 @@ class Tanh(FloatFunction):
 
     function = staticmethod(np.tanh)
     onnx: ClassVar[tuple[str, ...] | None] = ("Tanh",)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient times 1 - y^2."""
+        return (gradient * (1 - outputs[0] * outputs[0]),)
 
 
 @operator
@@ -186,7 +220,15 @@ class Softmax(Operator):
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the probabilities."""
         (x,) = present(arrays, 1)
-        axis = self.axis % x.ndim
-        axes = tuple(range(axis, x.ndim)) if self.flatten else (axis,)
+        axes = self._axes(x)
         shifted = np.exp(x - x.max(axis=axes, keepdims=True))
         return shifted / shifted.sum(axis=axes, keepdims=True)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return y (g - sum(g y))."""
+        y = outputs[0]
+        return (y * (gradient - (gradient * y).sum(axis=self._axes(y), keepdims=True)),)
+
+    def _axes(self, x: np.ndarray) -> tuple[int, ...]:
+        axis = self.axis % x.ndim
+        return tuple(range(axis, x.ndim)) if self.flatten else (axis,)

@@ -8,7 +8,19 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError, ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, optional, present, require_rank
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    Trait,
+    operator,
+    optional,
+    present,
+    require_rank,
+)
+from aidge_quant.ops.unfolding import data_gradient, weight_gradient
 from aidge_quant.ops.windows import output_sizes, pad_spatial, sliding, taps
 
 #: How many unfolded values a convolution holds at a time (16 MB of float32).
@@ -96,6 +108,18 @@ class Conv(AffineOperator):
             result += exact(bias).reshape(-1, *(1,) * (x.ndim - 2))
         return as_accumulator(result, x)
 
+    def backward(
+        self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs, *, data: bool = True
+    ) -> Gradients:
+        """Return the gradients of data (None unless wanted), weight and bias."""
+        (x, weight), bias = present(inputs, 2), optional(inputs, 2)
+        geometry = (self.stride, self.dilation, self.padding)
+        found = (
+            data_gradient(gradient, weight, x.shape, geometry, self.groups) if data else None,
+            weight_gradient(x, gradient, weight.shape, geometry, self.groups),
+        )
+        return found if bias is None else (*found, bias_gradient(gradient, 1))
+
     def _each_channel(self, padded: np.ndarray, kernel: np.ndarray, shape: Shape) -> np.ndarray:
         """Convolve groups of one input channel: one multiplication of arrays a tap."""
         outputs, multiple = shape[2:], shape[1] // self.groups
@@ -157,3 +181,15 @@ class FC(AffineOperator):
         if bias is not None:
             result = result + exact(bias)
         return as_accumulator(result, x)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradients of data, weight and bias."""
+        (x, weight), bias = present(inputs, 2), optional(inputs, 2)
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        found = (gradient @ weight, rows.T @ x.reshape(-1, x.shape[-1]))
+        return found if bias is None else (*found, bias_gradient(gradient, -1))
+
+
+def bias_gradient(gradient: np.ndarray, axis: int) -> np.ndarray:
+    """Return the sum over all axes but that of the outputs."""
+    return np.moveaxis(gradient, axis, 0).reshape(gradient.shape[axis], -1).sum(axis=1)

@@ -6,7 +6,16 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    Trait,
+    operator,
+    present,
+)
 from aidge_quant.ops.shape import MOVES
 
 
@@ -26,6 +35,10 @@ class Identity(Operator):
         """Return x itself."""
         (x,) = present(arrays, 1)
         return x
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient."""
+        return (gradient,)
 
 
 @operator
@@ -54,6 +67,11 @@ class Squeeze(Operator):
         """Return a view of x."""
         (x,) = present(arrays, 1)
         return x.reshape(self.infer_shapes(x.shape)[0])
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient under the shape of the data."""
+        (x,) = present(inputs, 1)
+        return (gradient.reshape(x.shape),)
 
 
 @operator
@@ -85,6 +103,11 @@ class Unsqueeze(Operator):
         """Return a view of x."""
         (x,) = present(arrays, 1)
         return x.reshape(self.infer_shapes(x.shape)[0])
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient under the shape of the data."""
+        (x,) = present(inputs, 1)
+        return (gradient.reshape(x.shape),)
 
 
 @operator

@@ -7,9 +7,14 @@ from typing import ClassVar, TypeVar
 import numpy as np
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import GraphError, ShapeError
+from aidge_quant.errors import GraphError, ShapeError, UnsupportedError
 
 Shape = tuple[int, ...]
+
+#: What ``forward`` takes, what it returns, and the gradients of what it takes.
+Inputs = tuple[np.ndarray | None, ...]
+Outputs = tuple[np.ndarray, ...]
+Gradients = tuple[np.ndarray | None, ...]
 
 
 class Trait:
@@ -87,6 +92,29 @@ class Operator:
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray | tuple[np.ndarray, ...]:
         """Compute the outputs; integer inputs give exact integer results."""
         raise NotImplementedError
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient of a loss with respect to every input.
+
+        Parameters
+        ----------
+        gradient : float array
+            Of the loss with respect to the first output; further outputs count as constants.
+        inputs, outputs : tuple of array
+            What ``forward`` took and returned.
+
+        Returns
+        -------
+        tuple of array of the shape of the input, or None for an input that has no gradient
+
+        Raises
+        ------
+        UnsupportedError
+            If the operator cannot be trained through.
+        """
+        raise UnsupportedError(
+            f"{self.type} has no backward: no gradient passes it, so nothing before it can train"
+        )
 
 
 REGISTRY: dict[str, type[Operator]] = {}

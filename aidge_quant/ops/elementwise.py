@@ -8,7 +8,16 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    Trait,
+    operator,
+    present,
+)
 
 
 def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -16,6 +25,17 @@ def _quotient(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.divide(a, b)
     magnitude = np.abs(a) // np.abs(b)
     return np.where((a < 0) != (b < 0), -magnitude, magnitude).astype(np.result_type(a, b))
+
+
+def unbroadcast(gradient: np.ndarray, shape: Shape) -> np.ndarray:
+    """Return the gradient of an operand of ``shape`` that was broadcast to the gradient's."""
+    leading = gradient.ndim - len(shape)
+    axes = tuple(
+        axis
+        for axis, size in enumerate(gradient.shape)
+        if axis < leading or (size != 1 and shape[axis - leading] == 1)
+    )
+    return gradient.sum(axis=axes, keepdims=True).reshape(shape) if axes else gradient
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +77,11 @@ class Add(Binary):
     traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Add", "Sum")
 
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient for both."""
+        a, b = present(inputs, 2)
+        return unbroadcast(gradient, a.shape), unbroadcast(gradient, b.shape)
+
 
 @operator
 @dataclass(frozen=True, eq=False)
@@ -66,6 +91,11 @@ class Sub(Binary):
     function = staticmethod(np.subtract)
     traits: ClassVar[frozenset[str]] = frozenset({Trait.MERGING, Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Sub",)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient for a, and its negative for b."""
+        a, b = present(inputs, 2)
+        return unbroadcast(gradient, a.shape), unbroadcast(-gradient, b.shape)
 
 
 @operator
@@ -77,6 +107,11 @@ class Mul(Binary):
     traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Mul",)
 
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient times the other operand."""
+        a, b = present(inputs, 2)
+        return unbroadcast(gradient * b, a.shape), unbroadcast(gradient * a, b.shape)
+
 
 @operator
 @dataclass(frozen=True, eq=False)
@@ -86,6 +121,12 @@ class Div(Binary):
     function = staticmethod(_quotient)
     traits: ClassVar[frozenset[str]] = frozenset({Trait.KEEPS_CHANNELS})
     onnx: ClassVar[tuple[str, ...] | None] = ("Div",)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return g / b and -g a / b^2."""
+        a, b = present(inputs, 2)
+        part = gradient / b
+        return unbroadcast(part, a.shape), unbroadcast(-part * (a / b), b.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,18 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import ShapeError
 from aidge_quant.ops.affine import as_accumulator, exact
-from aidge_quant.ops.base import Operator, Shape, operator, optional, present, require_rank
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    operator,
+    optional,
+    present,
+    require_rank,
+)
+from aidge_quant.ops.elementwise import unbroadcast
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +59,18 @@ class MatMul(Product):
         """Multiply."""
         a, b = present(arrays, 2)
         return as_accumulator(np.asarray(exact(a) @ exact(b)), a)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return g b' and a' g, summed over what was broadcast."""
+        a, b = present(inputs, 2)
+        rows = a if a.ndim > 1 else a[None, :]
+        columns = b if b.ndim > 1 else b[:, None]
+        full = gradient[..., None, :] if a.ndim == 1 and b.ndim > 1 else gradient
+        full = full[..., None] if b.ndim == 1 else full
+        full = full.reshape(1, 1) if a.ndim == 1 and b.ndim == 1 else full
+        left = unbroadcast(full @ columns.swapaxes(-1, -2), rows.shape).reshape(a.shape)
+        right = unbroadcast(rows.swapaxes(-1, -2) @ full, columns.shape).reshape(b.shape)
+        return left, right
 
 
 @operator
@@ -92,3 +115,14 @@ class Gemm(Product):
             term = exact(c)
             result = result + (term if self.beta == 1 else term * term.dtype.type(self.beta))
         return as_accumulator(result, a)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradients of both matrices and of c."""
+        (a, b), c = present(inputs, 2), optional(inputs, 2)
+        scaled = gradient * gradient.dtype.type(self.alpha)
+        left = scaled @ (b if self.transpose_b else b.T)
+        right = (a if self.transpose_a else a.T) @ scaled
+        both = (left.T if self.transpose_a else left, right.T if self.transpose_b else right)
+        if c is None:
+            return both
+        return (*both, unbroadcast(gradient * gradient.dtype.type(self.beta), c.shape))

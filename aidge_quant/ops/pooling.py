@@ -6,7 +6,17 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, present, require_rank
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    Trait,
+    operator,
+    present,
+    require_rank,
+)
 from aidge_quant.ops.windows import missing_at_end, output_sizes, pad_spatial, taps
 
 
@@ -56,6 +66,25 @@ class WindowPool(Operator):
             function(result, seen, out=result)
         return result
 
+    def _spread(self, gradient: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return, for every value of x, the sum of the gradients of the windows that see it."""
+        padded, inner = self._room(x, 0, gradient.dtype)
+        for _, target in taps(padded, self.window, self.stride, self.dilation, gradient.shape[2:]):
+            target += gradient
+        return padded[inner]
+
+    def _room(
+        self, x: np.ndarray, value: float, kind: np.dtype
+    ) -> tuple[np.ndarray, tuple[slice, ...]]:
+        """Return an array as large as x padded, and where x lies in it."""
+        rank, outputs = x.ndim - 2, self._outputs(x.shape)
+        arguments = (self.window, self.stride, self.dilation)
+        extra = missing_at_end(x.shape[2:], *arguments, self.padding, outputs)
+        begins, ends = self.padding[:rank], self.padding[rank:]
+        sizes = [n + b + e + m for n, b, e, m in zip(x.shape[2:], begins, ends, extra, strict=True)]
+        inner = [slice(b, b + n) for b, n in zip(begins, x.shape[2:], strict=True)]
+        return np.full((*x.shape[:2], *sizes), value, kind), (slice(None), slice(None), *inner)
+
 
 @operator
 @dataclass(frozen=True, eq=False)
@@ -72,6 +101,22 @@ class MaxPool(WindowPool):
         (x,) = present(arrays, 1)
         least = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
         return self._reduce(x, np.maximum, least, least)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient of each window at its first largest value."""
+        (x,) = present(inputs, 1)
+        values, inner = self._room(x, -np.inf, x.dtype)
+        values[inner] = x
+        result = np.zeros(values.shape, gradient.dtype)
+        arguments = (self.window, self.stride, self.dilation, gradient.shape[2:])
+        waiting = np.ones(gradient.shape, bool)
+        for (_, seen), (_, target) in zip(
+            taps(values, *arguments), taps(result, *arguments), strict=True
+        ):
+            found = waiting & (seen == outputs[0])
+            target += gradient * found
+            waiting &= ~found
+        return (result[inner],)
 
 
 @operator
@@ -95,13 +140,22 @@ class AveragePool(WindowPool):
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the means in the type of x."""
         (x,) = present(arrays, 1)
-        ones = np.ones((1, 1, *x.shape[2:]), np.int64)
-        count = self._reduce(ones, np.add, int(self.count_include_pad), 0)
+        count = self._count(x)
         if x.dtype.kind in "iu":
             total = self._reduce(x.astype(np.int64), np.add, 0, 0)
             return round_half_up_quotient(total, count).astype(x.dtype)
         total = self._reduce(x, np.add, 0, 0)
         return (total / count.astype(x.dtype)).astype(x.dtype, copy=False)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient over the number of values, summed over the windows."""
+        (x,) = present(inputs, 1)
+        return (self._spread(gradient / self._count(x).astype(gradient.dtype), x),)
+
+    def _count(self, x: np.ndarray) -> np.ndarray:
+        """Return how many values each window averages, int64 (1, 1, *outputs)."""
+        ones = np.ones((1, 1, *x.shape[2:]), np.int64)
+        return self._reduce(ones, np.add, int(self.count_include_pad), 0)
 
 
 @operator
@@ -125,6 +179,11 @@ class SumPool(WindowPool):
         """Return the sums: int32 of integers, else the type of x."""
         (x,) = present(arrays, 1)
         return self._reduce(x.astype(np.int32) if x.dtype.kind in "iu" else x, np.add, 0, 0)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient, summed over the windows."""
+        (x,) = present(inputs, 1)
+        return (self._spread(gradient, x),)
 
 
 @operator
@@ -151,6 +210,11 @@ class GlobalAveragePool(Operator):
             return round_half_up_quotient(total, x[0, 0].size).astype(x.dtype)
         return x.mean(axis=axes, keepdims=True, dtype=x.dtype)
 
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient over the number of positions, for each of them."""
+        (x,) = present(inputs, 1)
+        return (np.broadcast_to(gradient / gradient.dtype.type(x[0, 0].size), x.shape),)
+
 
 @operator
 @dataclass(frozen=True, eq=False)
@@ -171,3 +235,12 @@ class GlobalMaxPool(Operator):
         """Return the maxima in the type of x."""
         (x,) = present(arrays, 1)
         return x.max(axis=tuple(range(2, x.ndim)), keepdims=True)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient at the first largest value of each channel."""
+        (x,) = present(inputs, 1)
+        flat = x.reshape(*x.shape[:2], -1)
+        result = np.zeros(flat.shape, gradient.dtype)
+        first = flat.argmax(axis=2)[..., None]
+        np.put_along_axis(result, first, gradient.reshape(*x.shape[:2], 1), axis=2)
+        return (result.reshape(x.shape),)

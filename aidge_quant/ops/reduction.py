@@ -7,7 +7,16 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    Trait,
+    operator,
+    present,
+)
 from aidge_quant.ops.pooling import round_half_up_quotient
 from aidge_quant.ops.shape import MOVES
 
@@ -56,6 +65,13 @@ class ReduceMean(Reduction):
             count = int(np.prod([x.shape[axis] for axis in self.axes]))
             return round_half_up_quotient(total, count).astype(x.dtype)
         return np.asarray(x.mean(axis=self.axes, keepdims=self.keep_axes, dtype=x.dtype))
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient over the number of values, for each of them."""
+        (x,) = present(inputs, 1)
+        sizes = [1 if axis in self.axes else size for axis, size in enumerate(x.shape)]
+        part = gradient.reshape(sizes) / gradient.dtype.type(x.size / max(gradient.size, 1))
+        return (np.broadcast_to(part, x.shape),)
 
 
 @operator

@@ -6,7 +6,16 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.base import Operator, Shape, Trait, operator, present
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Operator,
+    Outputs,
+    Shape,
+    Trait,
+    operator,
+    present,
+)
 
 MOVES = frozenset({Trait.MOVES, Trait.HOMOGENEOUS})
 
@@ -31,6 +40,11 @@ class Flatten(Operator):
         """Return a view of x."""
         (x,) = present(arrays, 1)
         return x.reshape(self.infer_shapes(x.shape)[0])
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient under the shape of the data."""
+        (x,) = present(inputs, 1)
+        return (gradient.reshape(x.shape),)
 
 
 @operator
@@ -74,6 +88,11 @@ class Reshape(Operator):
         (x,) = present(arrays, 1)
         return x.reshape(self.infer_shapes(x.shape)[0])
 
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient under the shape of the data."""
+        (x,) = present(inputs, 1)
+        return (gradient.reshape(x.shape),)
+
 
 @operator
 @dataclass(frozen=True, eq=False)
@@ -96,6 +115,10 @@ class Transpose(Operator):
         """Return a view of x."""
         (x,) = present(arrays, 1)
         return x.transpose(self.permutation)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient in the order of the data."""
+        return (gradient.transpose(np.argsort(self.permutation)),)
 
 
 @operator
@@ -126,6 +149,11 @@ class Concat(Operator):
     def forward(self, *arrays: np.ndarray | None) -> np.ndarray:
         """Return the joined arrays."""
         return np.concatenate(present(arrays, len(arrays)), axis=self.axis)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the part of every input."""
+        sizes = [x.shape[self.axis] for x in present(inputs, len(inputs))]
+        return tuple(np.split(gradient, np.cumsum(sizes)[:-1], axis=self.axis))
 
 
 @operator
@@ -173,6 +201,13 @@ class Slice(Operator):
         (x,) = present(arrays, 1)
         return x[self.slices(x.shape)]
 
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient in its places, 0 in the others."""
+        (x,) = present(inputs, 1)
+        result = np.zeros(x.shape, gradient.dtype)
+        result[self.slices(x.shape)] = gradient
+        return (result,)
+
 
 @operator
 @dataclass(frozen=True, eq=False)
@@ -211,3 +246,8 @@ class Pad(Operator):
         ]
         widths = [(max(b, 0), max(a, 0)) for b, a in pairs]
         return np.pad(cut, widths, constant_values=x.dtype.type(self.value))
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradient of what was kept, 0 for what was cut off."""
+        before, after = (tuple(-n for n in pads) for pads in (self.before, self.after))
+        return (Pad(before, after).forward(gradient),)

@@ -6,8 +6,17 @@ from typing import ClassVar
 import numpy as np
 
 from aidge_quant.errors import ShapeError
-from aidge_quant.ops.affine import AffineOperator, as_accumulator, exact
-from aidge_quant.ops.base import Shape, operator, optional, present, require_rank
+from aidge_quant.ops.affine import AffineOperator, Conv, as_accumulator, bias_gradient, exact
+from aidge_quant.ops.base import (
+    Gradients,
+    Inputs,
+    Outputs,
+    Shape,
+    operator,
+    optional,
+    present,
+    require_rank,
+)
 
 
 @operator
@@ -82,6 +91,14 @@ class ConvTranspose(AffineOperator):
         if bias is not None:
             result = result + exact(bias).reshape(-1, *(1,) * rank)
         return as_accumulator(result, x)
+
+    def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
+        """Return the gradients of data, weight and bias: those of the convolution it undoes."""
+        (x, weight), bias = present(inputs, 2), optional(inputs, 2)
+        twin = Conv(self.stride, self.dilation, self.padding, self.groups)
+        # Conv reads the weight as (out = in of this, in / groups = out / groups of this, *window).
+        found = (twin.forward(gradient, weight), twin.backward(x, (gradient, weight), ())[1])
+        return found if bias is None else (*found, bias_gradient(gradient, 1))
 
     def _full(self, data: Shape, weight: Shape) -> tuple[int, ...]:
         """Return the spatial sizes before the pads are cut off."""

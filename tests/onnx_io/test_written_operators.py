@@ -21,6 +21,9 @@ TOLERANCE = 2e-6
 #: Versions in which most forms changed.
 QUICK = (7, 9, 11, 12, 13, 17, 18, 21, newest_opset())
 
+#: Classes that are written as operators which the reader takes on constants only.
+TRAINING = {"LSQ", "BiasQuantizer", "CGPACT", "FixedQ", "DoReFa", "TanhClamp", "ScaleAdjust"}
+
 #: Classes that a model of floats cannot hold.
 QUANTIZING = {"Quantizer", "Dequantizer", "LookupTable"}
 
@@ -206,7 +209,9 @@ def test_other_floats_are_written(kind):
         compare(written.single(operator, [x]), [x], 17, 1e-3)
 
 
-@pytest.mark.parametrize("case", floats(CASES), ids=str)
+@pytest.mark.parametrize(
+    "case", [c for c in floats(CASES) if c.operator.type not in TRAINING], ids=str
+)
 def test_a_written_operator_is_read_again(case):
     arrays = draw(case, "float32")
     graph = written.single(case.operator, arrays)

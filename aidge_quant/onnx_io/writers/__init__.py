@@ -10,6 +10,7 @@ from aidge_quant.onnx_io.writers import (
     quantization,
     reduction,
     shape,
+    training,
 )
 from aidge_quant.onnx_io.writers.expansions import EXPANSIONS, Expansion
 from aidge_quant.onnx_io.writers.registry import WRITERS, Writer, writer_of
@@ -28,5 +29,6 @@ __all__ = [
     "quantization",
     "reduction",
     "shape",
+    "training",
     "writer_of",
 ]

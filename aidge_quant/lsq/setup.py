@@ -1,0 +1,112 @@
+"""Insert the LSQ quantizers."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from aidge_quant.errors import DataError
+from aidge_quant.executor import Arrays, graph_feeds
+from aidge_quant.graph import GraphView, Node
+from aidge_quant.ops import LSQ, BiasQuantizer, Producer
+from aidge_quant.qat.bits import LayerBits, bits_of_layers, weight_range
+from aidge_quant.qat.prepare import prepare_training
+from aidge_quant.qat.sites import find_sites, place, quantizer_of
+from aidge_quant.training.gradients import initialize
+
+
+def setup_quantizers(
+    network: GraphView,
+    nb_bits: int,
+    *,
+    activation_bits: int | None = None,
+    first_bits: int | None = None,
+    last_bits: int | None = None,
+    layer_bits: Mapping[str, LayerBits] | None = None,
+    joined_bits: int = 8,
+    power_of_two: bool = False,
+    fold_batch_norms: bool = True,
+    calibration: Arrays | None = None,
+) -> None:
+    """Insert, in place, the LSQ quantizers that a network trains with.
+
+    A failure leaves the network as it was.
+
+    Parameters
+    ----------
+    network : GraphView
+        Float network, trained or not. It is prepared first: a trailing Softmax goes.
+    nb_bits : int, 2 to 8
+        Of the weights, and of the data that layers with weights read.
+    activation_bits : int, optional
+        Of the data, where they are others.
+    first_bits, last_bits : int, optional
+        Of weights and data of the first layers and of the last ones.
+    layer_bits : mapping of ``LayerBits`` by name, optional
+        Of single layers; the last word.
+    joined_bits : int
+        Of tensors that an Add or a pool reads: 8, as in published results these stay in float.
+    power_of_two : bool
+        Train with steps that are powers of two, so that every layer of the integer network ends in
+        one shift and computes exactly what was trained. Needs ``fold_batch_norms``.
+    fold_batch_norms : bool
+        Fold BatchNorm before training; biases then train in the units of their accumulators, so
+        that the integer network computes what was trained. Else BatchNorm trains, which serves
+        depthwise layers and few bits, and becomes a factor for each channel at the end; call
+        ``freeze_batch_norms`` before a last phase of training, so that nothing is lost then.
+    calibration : array (batch, *shape), or a mapping of them by input name, optional
+        Samples as the network is fed. They set the steps at once, and an input without negative
+        values takes unsigned integers. Without them the input is signed and the first forward of
+        ``fit`` sets the steps.
+
+    Raises
+    ------
+    DataError, GraphError, UnsupportedError
+        If an argument cannot be used or the network has nodes without an integer form.
+
+    Notes
+    -----
+    Esser et al. 2020, arXiv 1902.08153. On every layer X: ``X_lsq_i`` on the data, ``X_lsq_p`` on
+    the weight; without BatchNorm in training ``X_lsq_b`` on the bias. Steps are producers ``*_ss``,
+    0 until the first forward. Beyond the published function, quantizers ``Y_lsq`` are where the
+    integer network stores a tensor that an Add or a pool reads, and layers that read one tensor
+    share its quantizer. Weights of 4 and 8 bits span -7 to 7 and -127 to 127, as integer networks
+    store them.
+    """
+    twin = network.clone()
+    if power_of_two and not fold_batch_norms:
+        raise DataError("power_of_two needs fold_batch_norms: a BatchNorm scales every channel")
+    if not 2 <= joined_bits <= 8:
+        raise DataError(f"joined_bits is {joined_bits}, expected 2 to 8")
+    prepare_training(twin, fold_batch_norms)
+    default = LayerBits(int(nb_bits), int(activation_bits or nb_bits))
+    bits = bits_of_layers(twin, default, layer_bits, first_bits, last_bits)
+    signed = calibration is None or any(
+        array.min() < 0 for array in graph_feeds(twin, calibration).values()
+    )
+    steps: dict[int, Node] = {}
+    for site in find_sites(twin, bits, joined_bits, signed):
+        count = site.bits
+        bounds = (-(1 << (count - 1)), (1 << (count - 1)) - 1) if site.signed else (0, 2**count - 1)
+        name = twin.unique_name(f"{site.name}_lsq_i" if site.of_layer else f"{site.name}_lsq")
+        step = steps.get(site.group)
+        if step is None:
+            step = steps[site.group] = _step(twin, name)
+        place(twin, site, LSQ(bounds, power_of_two), name, (step,))
+    for layer, found in bits.items():
+        name = twin.unique_name(f"{layer.name}_lsq_p")
+        operator = LSQ(weight_range(found.weight), power_of_two)
+        step = _step(twin, name)
+        twin.insert_before(layer, 1, operator, name, (step,))
+        if fold_batch_norms and layer.has_input(2):
+            both = (quantizer_of(layer.input(0)).input(1), step)
+            name = twin.unique_name(f"{layer.name}_lsq_b")
+            twin.insert_before(layer, 2, BiasQuantizer(power_of_two), name, both)
+    twin.check()
+    if calibration is not None:
+        initialize(twin, calibration)
+    network.become(twin)
+
+
+def _step(network: GraphView, name: str) -> Node:
+    zero = Producer(np.zeros(1, np.float32))
+    return network.add(zero, (), network.unique_name(f"{name}_ss"))
