@@ -101,6 +101,7 @@ def test_sat(name, weights, activations, points, tmp_path):
         graph, activations, last_bits=8, signed_input=False, calibration=train[0][:256]
     )
     fit(graph, train, epochs=12, optimizer=SGD(0.02, 1e-4), **options)
+    sat.freeze_batch_norms(graph)
     check(graph, samples, float_right, points, sat.post_training_transform, tmp_path)
 
 

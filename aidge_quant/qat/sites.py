@@ -229,8 +229,16 @@ def place(
 
 
 def quantizer_of(port: Port) -> Node:
-    """Return the quantizer for training whose format the tensor at ``port`` has."""
+    """Return the quantizer for training whose format the tensor at ``port`` has.
+
+    Raises
+    ------
+    GraphError
+        If there is none.
+    """
     node = port.node
     while not isinstance(node.operator, TrainedQuantizer):
+        if not (is_move(node) or isinstance(node.operator, ReLU | Clip | Concat)):
+            raise GraphError(f"{node.name} ({node.type}): no quantizer is on it")
         node = node.input(0).node
     return node

@@ -278,6 +278,9 @@ class _Transform:
             unit = accumulator * magnitude
         taken = self._take_quantizer(node)
         has_bias = node.has_input(2) or folded
+        # Float32 biases that were rounded to the grid lie within some parts of a thousand of it.
+        steps = bias / np.asarray(unit, np.float64)
+        on_grid = on_grid or bool(np.abs(steps - np.rint(steps)).max() < 0.01)
         if taken is not None and self.fine_biases and has_bias and not on_grid:
             finer = _finer(values, float(np.max(unit)) / taken[0].unit)
             values, unit = values * finer, unit / finer

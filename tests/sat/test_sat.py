@@ -154,3 +154,16 @@ def test_wrong_orders_are_refused():
     sat.insert_param_quantizers(graph, 4)
     with pytest.raises(GraphError, match="has a DoReFa already"):
         sat.insert_param_quantizers(graph, 4)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("use_batchnorms", [False, True])
+def test_frozen_batch_norms_lose_nothing_at_the_end(name, use_batchnorms):
+    graph = trained(name, use_batchnorms=use_batchnorms)
+    sat.freeze_batch_norms(graph)
+    fake = run(graph, X)
+    sat.post_training_transform(graph, True)
+    network = aq.lower(graph)
+    real = network.dequantize_output(network.run(network.quantize_input(X)))
+    assert np.isclose(real, fake, rtol=0, atol=1e-4 * np.abs(fake).max()).mean() > 0.9
+    assert agreement(real, fake) == 1
