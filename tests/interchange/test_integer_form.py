@@ -18,7 +18,19 @@ from aidge_quant.onnx_io.reader import read_model
 #: Standard operators that a model in this form may hold.
 ALLOWED = {
     *("Add", "ArgMax", "Cast", "Concat", "ConvInteger", "Div", "Gather", "MatMulInteger", "Max"),
-    *("MaxPool", "Resize", "Min", "Mul", "Pad", "Reshape", "Slice", "Sub", "Transpose", "Identity"),
+    *(
+        "MaxPool",
+        "Resize",
+        "Shape",
+        "Min",
+        "Mul",
+        "Pad",
+        "Reshape",
+        "Slice",
+        "Sub",
+        "Transpose",
+        "Identity",
+    ),
 }
 
 
