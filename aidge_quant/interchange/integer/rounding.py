@@ -27,7 +27,8 @@ class Division:
     """Constants of ``t = round(acc * factor / 2**shift)``, clipped to [lower, upper].
 
     Python integers, one a channel: ``v = acc * factor`` is clamped to [least, most], ``v + addend``
-    is not negative, and its quotient by ``2**shift`` plus ``base`` is t.
+    is not negative, and its quotient by ``2**shift`` plus ``base`` is t. ``proven`` says that the
+    network proves v to be int32, as it does for shifts.
     """
 
     factor: list[int]
@@ -36,6 +37,7 @@ class Division:
     most: list[int]
     addend: list[int]
     base: list[int]
+    proven: bool
 
     @property
     def width(self) -> dtype:
@@ -46,8 +48,9 @@ class Division:
         raise UnsupportedError("a multiplier with a shift of more than 54 needs more than 64 bits")
 
     def _fits(self, i: int, kind: dtype) -> bool:
+        proven = self.proven and kind is dtype.int32
         values = (
-            ACCUMULATOR * self.factor[i] - 1 if kind is dtype.int64 else self.least[i],
+            self.least[i] if proven else ACCUMULATOR * self.factor[i] - 1,
             self.least[i],
             self.most[i],
             self.addend[i],
@@ -67,7 +70,9 @@ def division(form: Requantization, channels: int) -> Division:
         _channel(m << max(-n, 0), max(n, 0), form.lower - form.offset, upper - form.offset, form)
         for m, n, upper in zip(multipliers, shifts, uppers, strict=True)
     ]
-    return Division(*(list(column) for column in zip(*rows, strict=True)))
+    factor, shift, least, most, addend, base = (list(column) for column in zip(*rows, strict=True))
+    proven = form.multiplier is None
+    return Division(factor, shift, least, most, addend, base, proven)
 
 
 def _channel(
