@@ -1,5 +1,6 @@
 """The QDQ form: one shift gives the integers of the golden model in every engine."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -171,6 +172,25 @@ def test_a_nudge_moves_ties_and_nothing_else():
         np.testing.assert_array_equal(
             np.rint(v).astype(np.int64), (acc + (1 << (shift - 1))) >> shift
         )
+
+
+def test_sums_with_large_multipliers_have_no_ties_either():
+    network = SMALL["add"]
+    (layer,) = network.layers
+    first, second = (network.tensor(name) for name in layer.inputs)
+    target = network.tensor(layer.output)
+    factors, shift = (8192, 16384), 15
+    zeros = factors[0] * first.zero_point + factors[1] * second.zero_point
+    bias = (1 << (shift - 1)) + (target.zero_point << shift) - zeros
+    end = dataclasses.replace(layer.requantization, shift=np.array([shift], np.int8), offset=0)
+    wide = dataclasses.replace(layer, multipliers=factors, bias=bias, requantization=end)
+    network = dataclasses.replace(network, layers=(wide,))
+    q = inputs_for(network, 50)
+    model = checked_model(qdq_graph(network, QdqOptions()), 21)
+    for engine, run in ENGINES.items():
+        found = found_integers(network, model, run, q)
+        for output, values in golden(network, q).items():
+            np.testing.assert_array_equal(found[output], values, err_msg=engine)
 
 
 def test_metadata_holds_the_numbers_of_every_layer():

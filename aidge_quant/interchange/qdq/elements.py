@@ -34,7 +34,7 @@ def draw_add(sheet: QdqSheet, layer: layers.Add) -> None:
     target = sheet.network.tensor(layer.output)
     factors = [int(factor) for factor in layer.multipliers]
     zeros = sum(f * tensor.zero_point for f, tensor in zip(factors, tensors, strict=True))
-    end = without_ties(layer, target, end_of(layer, target, layer.bias + zeros))
+    end = without_ties(layer, target, end_of(layer, target, layer.bias + zeros), *factors)
     if max(factors) < 0:
         raise UnsupportedError(f"{layer}: both its inputs are subtracted, expected one at most")
     unit = units(sheet, target, end).accumulator
@@ -73,7 +73,7 @@ def draw_multiply(sheet: QdqSheet, layer: layers.Multiply) -> None:
     """Draw a product; the second input carries what is left of the scale."""
     first, second = (sheet.network.tensor(name) for name in layer.inputs)
     target = sheet.network.tensor(layer.output)
-    end = without_ties(layer, target, end_of(layer, target, layer.bias))
+    end = without_ties(layer, target, end_of(layer, target, layer.bias), int(layer.multiplier))
     unit = units(sheet, target, end).accumulator
     left = sheet.unit(first)
     port = sheet.real(second, np.asarray(unit * layer.multiplier / left))
@@ -88,7 +88,7 @@ def draw_rescale(sheet: QdqSheet, layer: layers.Rescale) -> None:
     """Draw DequantizeLinear and QuantizeLinear with two scales."""
     source, target = ends(sheet, layer)
     bias = layer.bias + layer.multiplier * source.zero_point
-    end = without_ties(layer, target, end_of(layer, target, bias))
+    end = without_ties(layer, target, end_of(layer, target, bias), int(layer.multiplier))
     unit = units(sheet, target, end).accumulator
     found = sheet.real(source, np.asarray(unit * layer.multiplier))
     found = plus(sheet, found, end.constant, unit, layer.name)

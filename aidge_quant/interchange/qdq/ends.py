@@ -12,6 +12,7 @@ the contract rounds ties up. Two things make them agree in every integer:
 Accumulators must be exact in float32 for this, below 2**24, which power-of-two scales see to.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,8 +93,11 @@ def end_of(layer: Any, target: IntegerTensor, bias: np.ndarray | int) -> End:
     return _checked(layer, End(factor, constant, zero_point))
 
 
-def without_ties(layer: Any, target: IntegerTensor, end: End) -> End:
+def without_ties(layer: Any, target: IntegerTensor, end: End, *factors: int) -> End:
     """Return the end with a nudge, and a lift where needed, so that ties go up.
+
+    ``factors`` are what the inputs are multiplied with, if they are: accumulators are multiples of
+    what the factors and the constant have in common, and as much farther apart.
 
     Layers with a multiplier hardly have ties, those that round to even want them as they are, and
     16-bit outputs leave float32 no room; their ends come back as they are.
@@ -104,7 +108,8 @@ def without_ties(layer: Any, target: IntegerTensor, end: End) -> End:
     if not single or target.dtype is not dtype.int8 or (shift < 0).any() or not shift.any():
         return end
     # Channels with larger shifts hardly have ties, nor values that a small nudge could move.
-    amount = nudge(2.0 ** -int(min(shift.max(), max(shift.min(), LARGEST_SHIFT))))
+    step = math.gcd(*factors, *end.constant.reshape(-1).tolist()) if factors else 1
+    amount = nudge(step * 2.0 ** -int(min(shift.max(), max(shift.min(), LARGEST_SHIFT))))
     lift = 0 if form.lower >= end.zero_point else end.zero_point - target.dtype.min
     return _checked(
         layer,
