@@ -10,12 +10,19 @@ import pytest
 import aidge_quant as aq
 from aidge_quant import lsq, sat
 from aidge_quant.executor import run
-from aidge_quant.training import SGD, fit
+from aidge_quant.training import SGD, Adam, fit
 
 NAMES = ("resnet", "dwsep", "mbv2r")
 
 #: Bits of weights and activations, and how many points below float the result may be.
 BITS = [(4, 4, 0.5), (2, 4, 3.0), (8, 8, 0.2)]
+
+#: Epochs with BatchNorm in training and with it frozen, and the optimizers, by bits of the weights.
+SCHEDULES = {
+    2: ((20, 5), Adam(2e-3), Adam(5e-4)),
+    4: ((12, 3), SGD(0.02, 1e-4), SGD(0.005, 1e-4)),
+    8: ((12, 3), SGD(0.02, 1e-4), SGD(0.005, 1e-4)),
+}
 
 pytestmark = pytest.mark.slow
 
@@ -67,9 +74,10 @@ def test_lsq(name, weights, activations, points, tmp_path):
         calibration=train[0][:256],
     )
     options = {"batch_size": 32, "seed": 1}
-    fit(graph, train, epochs=12, optimizer=SGD(0.02, 1e-4), **options)
+    epochs, first, last = SCHEDULES[weights]
+    fit(graph, train, epochs=epochs[0], optimizer=first, **options)
     lsq.freeze_batch_norms(graph)
-    fit(graph, train, epochs=3, optimizer=SGD(0.005, 1e-4), batch_statistics=False, **options)
+    fit(graph, train, epochs=epochs[1], optimizer=last, batch_statistics=False, **options)
     check(graph, samples, float_right, points, lsq.post_training_transform, tmp_path)
 
 
