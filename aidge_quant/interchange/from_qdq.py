@@ -9,6 +9,11 @@ from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.interchange.arguments import expect_graph
 from aidge_quant.interchange.importing.affine_rules import import_affine
 from aidge_quant.interchange.importing.agreement import agree_on_zero_points, join_tables
+from aidge_quant.interchange.importing.arithmetic_rules import (
+    import_add,
+    import_average,
+    import_mul,
+)
 from aidge_quant.interchange.importing.constants import Constants
 from aidge_quant.interchange.importing.hoisting import (
     constant_bounds_on_integers,
@@ -18,8 +23,6 @@ from aidge_quant.interchange.importing.hoisting import (
 )
 from aidge_quant.interchange.importing.importer import Importer
 from aidge_quant.interchange.importing.rules import (
-    import_add,
-    import_average,
     import_bound,
     import_cast,
     import_concat,
@@ -27,7 +30,6 @@ from aidge_quant.interchange.importing.rules import (
     import_function,
     import_index,
     import_move,
-    import_mul,
     import_pad,
     import_quantize,
     import_table,
