@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from aidge_quant.dtypes import dtype
 from aidge_quant.errors import AidgeQuantError, DataError, DtypeError, GraphError, ShapeError
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.ops import Input, Producer
@@ -173,6 +174,24 @@ def infer_shapes(
         if batch is not None and isinstance(node.operator, Input):
             shapes[node] = ((batch, *node.operator.shape[1:]),)
     return shapes
+
+
+def infer_types(graph: GraphView) -> dict[Node, tuple[dtype, ...]]:
+    """Return the element types of the outputs of every node.
+
+    Raises
+    ------
+    GraphError
+        If an input is missing; the message names the node.
+    """
+    types: dict[Node, tuple[dtype, ...]] = {}
+    for node in graph.topological():
+        incoming = [None if p is None else types[p.node][p.index] for p in node.inputs]
+        try:
+            types[node] = node.operator.infer_dtype(*incoming)
+        except AidgeQuantError as error:
+            raise type(error)(f"{node.name} ({node.type}): {error}") from error
+    return types
 
 
 def _is_batchwise(graph: GraphView) -> bool:

@@ -10,6 +10,33 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from op_formulas import (
+    GROUPED,
+    between,
+    conv,
+    depth_to_space,
+    dynamic,
+    erf,
+    half_away,
+    less,
+    mean,
+    nearest,
+    normalize,
+    one,
+    over,
+    plain_conv,
+    plain_conv_transpose,
+    plain_pool,
+    power_of_two_steps,
+    qgemm,
+    qlinear_conv,
+    reals,
+    requantized,
+    sigmoid,
+    softmax,
+    space_to_depth,
+    steps,
+)
 
 from aidge_quant import ops
 from aidge_quant.dtypes import dtype
@@ -32,234 +59,10 @@ class Case(NamedTuple):
         return f"{self.operator.type}-{sizes}{kinds}"
 
 
-def conv(
-    stride: tuple[int, ...] = (1, 1),
-    dilation: tuple[int, ...] = (1, 1),
-    padding: tuple[int, ...] = (0, 0, 0, 0),
-    groups: int = 1,
-) -> ops.Conv:
-    """Return a convolution; the defaults are those of a plain one."""
-    return ops.Conv(stride, dilation, padding, groups)
-
-
-def _padded(x: np.ndarray, padding: tuple[int, ...], value: float = 0) -> np.ndarray:
-    rank = x.ndim - 2
-    pads = [(0, 0), (0, 0), *((padding[i], padding[rank + i]) for i in range(rank))]
-    return np.pad(x, pads, constant_values=value)
-
-
-def plain_conv(operator: ops.Conv) -> Callable[..., np.ndarray]:
-    """Return the convolution as loops over outputs and taps."""
-
-    def compute(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
-        x = _padded(x, operator.padding)
-        window = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], operator.dilation, strict=True)]
-        sizes = [
-            (n - k) // s + 1 for n, k, s in zip(x.shape[2:], window, operator.stride, strict=True)
-        ]
-        y = np.zeros((len(x), len(w), *sizes), x.dtype)
-        per_in, per_out = w.shape[1], len(w) // operator.groups
-        for out, *where in np.ndindex(*y.shape[1:]):
-            first = out // per_out * per_in
-            for channel, *tap in np.ndindex(*w.shape[1:]):
-                terms = zip(where, operator.stride, tap, operator.dilation, strict=True)
-                at = tuple(o * s + t * d for o, s, t, d in terms)
-                y[(slice(None), out, *where)] += (
-                    x[(slice(None), first + channel, *at)] * w[(out, channel, *tap)]
-                )
-        return y if b is None else y + b.reshape(-1, *(1,) * len(sizes))
-
-    return compute
-
-
-def plain_conv_transpose(operator: ops.ConvTranspose) -> Callable[..., np.ndarray]:
-    """Return the transposed convolution as loops over inputs and taps."""
-
-    def compute(x: np.ndarray, w: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
-        rank, groups = x.ndim - 2, operator.groups
-        reach = zip(x.shape[2:], operator.stride, operator.dilation, w.shape[2:], strict=True)
-        full = [(n - 1) * s + (k - 1) * d + 1 for n, s, d, k in reach]
-        full = [f + e for f, e in zip(full, operator.output_padding, strict=True)]
-        per_in, per_out = x.shape[1] // groups, w.shape[1]
-        y = np.zeros((len(x), per_out * groups, *full), x.dtype)
-        for channel, *where in np.ndindex(*x.shape[1:]):
-            for out, *tap in np.ndindex(*w.shape[1:]):
-                terms = zip(where, operator.stride, tap, operator.dilation, strict=True)
-                at = tuple(i * s + t * d for i, s, t, d in terms)
-                target = channel // per_in * per_out + out
-                y[(slice(None), target, *at)] += (
-                    x[(slice(None), channel, *where)] * w[(channel, out, *tap)]
-                )
-        pads = operator.padding
-        cut = tuple(slice(pads[i], full[i] - pads[rank + i]) for i in range(rank))
-        y = y[(slice(None), slice(None), *cut)]
-        return y if b is None else y + b.reshape(-1, *(1,) * rank)
-
-    return compute
-
-
-def plain_pool(operator: Any, combine: Callable[..., Any]) -> Callable[..., np.ndarray]:
-    """Return a pool as a loop over outputs; ``combine`` sees the values that count."""
-
-    def compute(x: np.ndarray) -> np.ndarray:
-        (shape,) = operator.infer_shapes(x.shape)
-        include = getattr(operator, "count_include_pad", False)
-        known = _padded(np.ones(x.shape, bool), operator.padding, include)
-        values, y = _padded(x, operator.padding), np.zeros(shape, x.dtype)
-        for place in np.ndindex(*shape):
-            index = []
-            for axis, o in enumerate(place[2:]):
-                span = range(operator.window[axis])
-                steps = (o * operator.stride[axis] + t * operator.dilation[axis] for t in span)
-                index.append([i for i in steps if i < values.shape[2 + axis]])
-            region = np.ix_(*index)
-            seen = values[place[:2]][region][known[place[:2]][region]]
-            y[place] = combine(seen)
-        return y
-
-    return compute
-
-
-def mean(values: np.ndarray) -> Any:
-    """Return the mean, of integers rounded half up."""
-    total = values.sum()
-    if values.dtype.kind == "i":
-        return math.floor((2 * int(total) + values.size) / (2 * values.size))
-    return total / values.size
-
-
-def half_away(x: np.ndarray) -> np.ndarray:
-    """Return the nearest integers, ties away from zero."""
-    return np.sign(x) * np.floor(np.abs(x) + 0.5)
-
-
-def _power_of_two_steps(x: np.ndarray, s: np.ndarray) -> np.ndarray:
-    step = 2.0 ** np.floor(np.log2(s) + 0.5)
-    return step * np.clip(np.floor(x / step + 0.5), 0, 15)
-
-
-def over(axes: tuple[int, ...], keep: bool, combine: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a reduction as a loop over what stays."""
-
-    def compute(x: np.ndarray) -> np.ndarray:
-        shape = tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
-        y = np.zeros(shape, x.dtype)
-        for place in np.ndindex(*shape):
-            index = tuple(slice(None) if axis in axes else i for axis, i in enumerate(place))
-            y[place] = combine(x[index].ravel())
-        return y if keep else y.squeeze(axes)
-
-    return compute
-
-
-def nearest(factor: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the repetition of every position."""
-    return lambda x: x.repeat(factor, 2).repeat(factor, 3)
-
-
-def _depth_to_space(x: np.ndarray, b: int, columns_first: bool) -> np.ndarray:
-    n, c, h, w = x.shape
-    y = np.zeros((n, c // b**2, h * b, w * b), x.dtype)
-    for depth, row, column in np.ndindex(c // b**2, b, b):
-        crd = depth * b * b + row * b + column
-        channel = crd if columns_first else (row * b + column) * (c // b**2) + depth
-        y[:, depth, row::b, column::b] = x[:, channel]
-    return y
-
-
-def _space_to_depth(x: np.ndarray, b: int) -> np.ndarray:
-    return np.concatenate([x[:, :, i // b :: b, i % b :: b] for i in range(b * b)], axis=1)
-
-
-def _softmax(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    e = np.exp(x)
-    return e / e.sum(axis=axes, keepdims=True)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def _erf(x: np.ndarray) -> np.ndarray:
-    return np.vectorize(math.erf)(x)
-
-
-def _normalize(x: np.ndarray, *stats: np.ndarray) -> np.ndarray:
-    scale, bias, average, variance = (s.reshape(-1, 1) for s in stats)
-    return (x - average) / np.sqrt(variance + 1e-5) * scale + bias
-
-
-def stored(steps: np.ndarray, kind: str) -> np.ndarray:
-    """Return whole numbers saturated to an integer type."""
-    limits = np.iinfo(kind)
-    return np.clip(steps, limits.min, limits.max).astype(kind)
-
-
-def requantized(
-    total: np.ndarray, factor: np.ndarray, scale: np.ndarray, zero: np.ndarray
-) -> np.ndarray:
-    """Return what a quantized operator makes of an accumulator, as ONNX Runtime rounds it."""
-    ratio = factor.astype(np.float32) / scale.astype(np.float32)
-    return stored(np.rint(total.astype(np.float32) * ratio) + int(zero), zero.dtype.name)
-
-
-def reals(q: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-    """Return real values in float32."""
-    return (q.astype(np.int32) - zero.astype(np.int32)).astype(np.float32) * scale
-
-
-def steps(x: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-    """Return real values quantized, ties to even."""
-    return stored(np.rint(x / scale).astype(np.float64) + int(zero), zero.dtype.name)
-
-
-def less(q: np.ndarray, zero: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Return integers less their zero points in int64."""
-    return q.astype(np.int64) - column(zero.astype(np.int64), axis, q.ndim)
-
-
-def column(values: np.ndarray, axis: int, rank: int) -> np.ndarray:
-    """Return a row of values shaped to run along an axis."""
-    shape = [1] * rank
-    shape[axis] = -1
-    return values.reshape(shape) if values.ndim else values
-
-
-def _dynamic(x: np.ndarray) -> tuple[np.ndarray, ...]:
-    low, high = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
-    scale = np.float32((np.float32(high) - np.float32(low)) / np.float32(255))
-    zero = stored(np.rint(np.asarray(np.float32(-low) / scale)), "uint8")
-    return steps(x, scale, zero), np.asarray(scale), zero
-
-
-def _qlinear_conv(x, xs, xz, w, ws, wz, ys, yz, b=None) -> np.ndarray:  # type: ignore[no-untyped-def]
-    total = plain_conv(_GROUPED)(less(x, xz), less(w, wz), None if b is None else b.astype(int))
-    return requantized(total, column(xs * ws, 1, 4), ys, yz)
-
-
-def _qgemm(a, sa, za, b, sb, zb, c, sy, zy) -> np.ndarray:  # type: ignore[no-untyped-def]
-    return requantized(less(a, za) @ less(b, zb).T + c, sa * sb, sy, zy)
-
-
-def _between(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-    """Return a function of two real tensors between dequantization and quantization."""
-
-    def compute(*arrays: np.ndarray) -> np.ndarray:
-        data = [reals(*arrays[i : i + 3]) for i in range(0, len(arrays) - 2, 3)]
-        return steps(function(*data), *arrays[-2:])
-
-    return compute
-
-
-def _one(kind: str) -> tuple[str, str, str]:
-    return kind, "float32", kind
-
-
 _D = (2, 4, 6, 5)  # most rows: batch, channels, height, width
 _FLAT = (3, 7)
 
 _DEPTHWISE = conv((2, 1), padding=(1, 0, 0, 2), groups=4)
-_GROUPED = conv(dilation=(2, 1), padding=(1, 1, 2, 0), groups=2)
 _STRIDED = conv((2, 2), padding=(0, 0, 1, 1))
 _LINE = conv((2,), (2,), (3, 1))
 _UP = ops.ConvTranspose((2, 2), (1, 1), (1, 0, 0, 1), (1, 0))
@@ -280,7 +83,7 @@ CASES: list[Case] = [
     Case(_STRIDED, (_D, (3, 4, 2, 3)), plain_conv(_STRIDED), True),
     Case(_DEPTHWISE, (_D, (4, 1, 3, 3), (4,)), plain_conv(_DEPTHWISE), True),
     Case(_DEPTHWISE, (_D, (8, 1, 3, 2)), plain_conv(_DEPTHWISE), True),
-    Case(_GROUPED, (_D, (6, 2, 3, 2), (6,)), plain_conv(_GROUPED), True),
+    Case(GROUPED, (_D, (6, 2, 3, 2), (6,)), plain_conv(GROUPED), True),
     Case(_LINE, ((2, 3, 9), (2, 3, 3), (2,)), plain_conv(_LINE), True),
     Case(_UP, (_D, (4, 3, 3, 2), (3,)), plain_conv_transpose(_UP), True),
     Case(_UP_GROUPED, (_D, (4, 3, 2, 3)), plain_conv_transpose(_UP_GROUPED), True),
@@ -337,20 +140,20 @@ CASES: list[Case] = [
     Case(ops.Unsqueeze((1, 3)), ((2, 5),), lambda x: x[:, None, :, None], True),
     Case(ops.Split(1, (1, 3)), (_D,), lambda x: (x[:, :1], x[:, 1:]), True),
     Case(ops.Identity(), (_D,), lambda x: x, True),
-    Case(ops.DepthToSpace(2), ((1, 8, 2, 3),), lambda x: _depth_to_space(x, 2, False), True),
-    Case(ops.DepthToSpace(2, True), ((1, 8, 2, 3),), lambda x: _depth_to_space(x, 2, True), True),
-    Case(ops.SpaceToDepth(2), ((1, 3, 4, 6),), lambda x: _space_to_depth(x, 2), True),
+    Case(ops.DepthToSpace(2), ((1, 8, 2, 3),), lambda x: depth_to_space(x, 2, False), True),
+    Case(ops.DepthToSpace(2, True), ((1, 8, 2, 3),), lambda x: depth_to_space(x, 2, True), True),
+    Case(ops.SpaceToDepth(2), ((1, 3, 4, 6),), lambda x: space_to_depth(x, 2), True),
     Case(ops.Resize((1.0, 1.0, 2.0, 2.0), (), "asymmetric", "floor"), (_D,), nearest(2), True),
     Case(ops.Resize((), (0, 4, 18, 15)), (_D,), nearest(3), True),
-    Case(ops.BatchNorm(), ((2, 3, 4), (3,), (3,), (3,), (3,)), _normalize, positive=True),
-    Case(ops.Softmax(-1), (_D,), lambda x: _softmax(x, (3,))),
-    Case(ops.Softmax(1, flatten=True), (_D,), lambda x: _softmax(x, (1, 2, 3))),
+    Case(ops.BatchNorm(), ((2, 3, 4), (3,), (3,), (3,), (3,)), normalize, positive=True),
+    Case(ops.Softmax(-1), (_D,), lambda x: softmax(x, (3,))),
+    Case(ops.Softmax(1, flatten=True), (_D,), lambda x: softmax(x, (1, 2, 3))),
     Case(ops.ReLU(), (_D,), lambda x: x * (x > 0), True),
     Case(ops.Clip(-1.0, 2.0), (_D,), lambda x: np.clip(x, -1, 2), True),
     Case(ops.Clip(0.0), (_D,), lambda x: np.clip(x, 0, None), True),
     Case(ops.LeakyReLU(0.1), (_D,), lambda x: np.where(x < 0, 0.1 * x, x)),
     Case(ops.PReLU(), (_D, (4, 1, 1)), lambda x, s: np.where(x < 0, s * x, x)),
-    Case(ops.Sigmoid(), (_D,), _sigmoid),
+    Case(ops.Sigmoid(), (_D,), sigmoid),
     Case(ops.Tanh(), (_D,), np.tanh),
     Case(ops.HardSigmoid(), (_D,), lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
     Case(ops.HardSwish(), (_D,), lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
@@ -361,7 +164,7 @@ CASES: list[Case] = [
     Case(ops.Sqrt(), (_D,), np.sqrt, positive=True),
     Case(ops.Reciprocal(), (_D,), lambda x: 1 / x, positive=True),
     Case(ops.Pow(1.5), (_D,), lambda x: x**1.5, positive=True),
-    Case(ops.Erf(), (_D,), _erf),
+    Case(ops.Erf(), (_D,), erf),
     Case(ops.Softplus(), (_D,), lambda x: np.log(1 + np.exp(x))),
     Case(ops.Softsign(), (_D,), lambda x: x / (1 + np.abs(x))),
     Case(ops.Mish(), (_D,), lambda x: x * np.tanh(np.log(1 + np.exp(x)))),
@@ -369,8 +172,8 @@ CASES: list[Case] = [
     Case(ops.Celu(2.0), (_D,), lambda x: np.where(x < 0, 2 * (np.exp(x / 2) - 1), x)),
     Case(ops.Selu(1.6, 1.1), (_D,), lambda x: 1.1 * np.where(x < 0, 1.6 * (np.exp(x) - 1), x)),
     Case(ops.ThresholdedReLU(0.7), (_D,), lambda x: np.where(x > 0.7, x, 0)),
-    Case(ops.Swish(0.5), (_D,), lambda x: x * _sigmoid(0.5 * x)),
-    Case(ops.Gelu(), (_D,), lambda x: x * 0.5 * (1 + _erf(x / math.sqrt(2)))),
+    Case(ops.Swish(0.5), (_D,), lambda x: x * sigmoid(0.5 * x)),
+    Case(ops.Gelu(), (_D,), lambda x: x * 0.5 * (1 + erf(x / math.sqrt(2)))),
     Case(
         ops.Gelu(approximate=True),
         (_D,),
@@ -388,7 +191,7 @@ CASES: list[Case] = [
         True,
     ),
     Case(ops.LSQ((-8, 7)), (_D, ()), lambda x, s: s * np.clip(half_away(x / s), -8, 7)),
-    Case(ops.LSQ((0, 15), True), (_D, (1,)), _power_of_two_steps, positive=True),
+    Case(ops.LSQ((0, 15), True), (_D, (1,)), power_of_two_steps, positive=True),
     Case(
         ops.BiasQuantizer(),
         ((30,), (), (1,)),
@@ -418,18 +221,18 @@ CASES: list[Case] = [
         lambda x, s, z: np.stack([steps(x[:, i], s[i], z[i]) for i in range(4)], 1),
         types=("float32", "float32", "uint16"),
     ),
-    Case(ops.DequantizeLinear(), (_D, (), ()), reals, types=_one("uint8")),
+    Case(ops.DequantizeLinear(), (_D, (), ()), reals, types=one("uint8")),
     Case(
         ops.DequantizeLinear(-1),
         (_FLAT, (7,), (7,)),
         reals,
-        types=_one("int16"),
+        types=one("int16"),
     ),
-    Case(ops.DynamicQuantizeLinear(), (_D,), _dynamic, types=("float32",)),
+    Case(ops.DynamicQuantizeLinear(), (_D,), dynamic, types=("float32",)),
     Case(
-        ops.ConvInteger(_GROUPED.stride, _GROUPED.dilation, _GROUPED.padding, 2),
+        ops.ConvInteger(GROUPED.stride, GROUPED.dilation, GROUPED.padding, 2),
         (_D, (6, 2, 3, 2), (), (6,)),
-        lambda x, w, xz, wz: plain_conv(_GROUPED)(less(x, xz), less(w, wz)).astype(np.int32),
+        lambda x, w, xz, wz: plain_conv(GROUPED)(less(x, xz), less(w, wz)).astype(np.int32),
         types=("uint8", "int8", "uint8", "int8"),
     ),
     Case(
@@ -439,10 +242,10 @@ CASES: list[Case] = [
         types=("int8", "uint8", "int8", "uint8"),
     ),
     Case(
-        ops.QLinearConv(_GROUPED.stride, _GROUPED.dilation, _GROUPED.padding, 2),
+        ops.QLinearConv(GROUPED.stride, GROUPED.dilation, GROUPED.padding, 2),
         (_D, (), (), (6, 2, 3, 2), (6,), (6,), (), (), (6,)),
-        _qlinear_conv,
-        types=(*_one("uint8"), *_one("int8"), "float32", "uint8", "int32"),
+        qlinear_conv,
+        types=(*one("uint8"), *one("int8"), "float32", "uint8", "int32"),
     ),
     Case(
         ops.QLinearMatMul(),
@@ -450,55 +253,55 @@ CASES: list[Case] = [
         lambda a, sa, za, b, sb, zb, sy, zy: requantized(
             less(a, za) @ less(b, zb, 1), sa * sb, sy, zy
         ),
-        types=(*_one("int8"), *_one("int8"), "float32", "int8"),
+        types=(*one("int8"), *one("int8"), "float32", "int8"),
     ),
     Case(
         ops.QGemm(transpose_b=True),
         (_FLAT, (), (), (5, 7), (5,), (5,), (5,), (), ()),
-        _qgemm,
-        types=(*_one("uint8"), *_one("int8"), "int32", "float32", "uint8"),
+        qgemm,
+        types=(*one("uint8"), *one("int8"), "int32", "float32", "uint8"),
     ),
     Case(
         ops.QLinearAdd(),
         (_D, (), (), (4, 1, 1), (), (), (), ()),
-        _between(np.add),
-        types=(*_one("uint8"), *_one("uint8"), "float32", "uint8"),
+        between(np.add),
+        types=(*one("uint8"), *one("uint8"), "float32", "uint8"),
     ),
     Case(
         ops.QLinearMul(),
         (_D, (), (), _D, (), (), (), ()),
-        _between(np.multiply),
-        types=(*_one("int8"), *_one("int8"), "float32", "int8"),
+        between(np.multiply),
+        types=(*one("int8"), *one("int8"), "float32", "int8"),
     ),
     Case(
         ops.QLinearAveragePool((3, 3), (2, 2), (1, 1, 1, 1), True),
         (_D, (), (), (), ()),
-        _between(ops.AveragePool((3, 3), (2, 2), (1, 1), (1, 1, 1, 1), True).forward),
-        types=(*_one("uint8"), "float32", "uint8"),
+        between(ops.AveragePool((3, 3), (2, 2), (1, 1), (1, 1, 1, 1), True).forward),
+        types=(*one("uint8"), "float32", "uint8"),
     ),
     Case(
         ops.QLinearGlobalAveragePool(),
         (_D, (), (), (), ()),
-        _between(lambda x: x.mean(axis=(2, 3), keepdims=True)),
-        types=(*_one("int8"), "float32", "int8"),
+        between(lambda x: x.mean(axis=(2, 3), keepdims=True)),
+        types=(*one("int8"), "float32", "int8"),
     ),
     Case(
         ops.QLinearConcat(1),
         ((), (), _D, (), (), _D, (), ()),
-        lambda s, z, *arrays: _between(lambda a, b: np.concatenate([a, b], 1))(*arrays, s, z),
-        types=("float32", "int8", *_one("int8"), *_one("int8")),
+        lambda s, z, *arrays: between(lambda a, b: np.concatenate([a, b], 1))(*arrays, s, z),
+        types=("float32", "int8", *one("int8"), *one("int8")),
     ),
     Case(
         ops.QLinearSigmoid(),
         (_D, (), (), (), ()),
-        _between(_sigmoid),
-        types=(*_one("int8"), "float32", "int8"),
+        between(sigmoid),
+        types=(*one("int8"), "float32", "int8"),
     ),
     Case(
         ops.QLinearSoftmax(1),
         (_D, (), (), (), ()),
-        _between(lambda x: _softmax(x, (1,))),
-        types=(*_one("int8"), "float32", "int8"),
+        between(lambda x: softmax(x, (1,))),
+        types=(*one("int8"), "float32", "int8"),
     ),
     Case(
         ops.Cast(dtype.uint8),
@@ -535,8 +338,8 @@ CASES: list[Case] = [
     Case(
         ops.QLinearLeakyRelu(0.25),
         (_D, (), (), (), ()),
-        _between(lambda x: np.where(x < 0, np.float32(0.25) * x, x)),
-        types=(*_one("int8"), "float32", "int8"),
+        between(lambda x: np.where(x < 0, np.float32(0.25) * x, x)),
+        types=(*one("int8"), "float32", "int8"),
     ),
 ]
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from aidge_quant.errors import GraphError
 from aidge_quant.graph.dump import to_mermaid, to_text
+from aidge_quant.graph.names import free_name
 from aidge_quant.graph.node import Node, Port
 
 
@@ -129,11 +130,7 @@ class GraphView:
 
     def unique_name(self, base: str) -> str:
         """Return ``base``, or ``base_1``, ``base_2``... whichever is free first."""
-        name, count = base, 0
-        while name in self._nodes:
-            count += 1
-            name = f"{base}_{count}"
-        return name
+        return free_name(base, self._nodes)
 
     def add(self, operator: Any, inputs: Iterable[Port | Node | None] = (), name: str = "") -> Node:
         """Add a node and return it; without a name it is called after its operator.

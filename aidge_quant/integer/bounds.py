@@ -52,8 +52,11 @@ def _prove_shift(layer: Layer, bounds: Sequence[int], step: Requantization) -> N
     _prove(layer, "the shifted accumulator", shifted, "use a larger shift or a smaller offset")
 
 
-def affine(layer: layers.Affine, inputs: Sequence[IntegerTensor]) -> None:
-    """Prove a layer with weights; a transposed convolution subtracts the zero point first."""
+def largest_sums(layer: layers.Affine, inputs: Sequence[IntegerTensor]) -> np.ndarray:
+    """Return what no partial sum of a layer with weights exceeds in magnitude, int64 (out,).
+
+    A transposed convolution subtracts the zero point first.
+    """
     axis = 2 if isinstance(layer, layers.DepthwiseConvolution) else 0
     others = tuple(i for i in range(layer.weight.ndim) if i != axis)
     totals = np.abs(layer.weight.astype(np.int64)).sum(axis=others)
@@ -61,7 +64,12 @@ def affine(layer: layers.Affine, inputs: Sequence[IntegerTensor]) -> None:
     total = np.abs(layer.bias.astype(np.int64)) + totals * reach
     if layer.residual is not None:
         total = total + np.abs(layer.residual.astype(np.int64)) * _reach(inputs[1])
-    bounds = total.tolist()
+    return np.asarray(total)
+
+
+def affine(layer: layers.Affine, inputs: Sequence[IntegerTensor]) -> None:
+    """Prove a layer with weights."""
+    bounds = largest_sums(layer, inputs).tolist()
     remedy = "use fewer bits for its input or its weights, or split the layer"
     _prove(layer, "the accumulator", bounds, remedy)
     _prove_shift(layer, bounds, layer.requantization)

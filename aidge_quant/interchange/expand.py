@@ -4,15 +4,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
+from aidge_quant.executor import infer_types
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.interchange.importing.constants import Constants
 from aidge_quant.interchange.importing.records import rename_records
 from aidge_quant.ops import (
     DequantizeLinear,
     Gemm,
-    Input,
     Operator,
     QuantizedOperator,
     QuantizeLinear,
@@ -65,7 +64,7 @@ class _Expansion:
     def __init__(self, graph: GraphView) -> None:
         self.graph = graph
         self.constants = Constants(graph)
-        self.types = element_types(graph)
+        self.types = infer_types(graph)
         self.dequantizers: dict[tuple[object, ...], Node] = {}
         self.renamed: dict[str, str] = {}
 
@@ -90,7 +89,7 @@ class _Expansion:
             name = f"{node.name}_DequantizeLinear_bias"
             reals.append(self._dequantized(bias, Port(added), None, -1, name))
         result_scale, result_zero = (_optional(inputs, slot) for slot in operator.result)
-        consumers_type = self.types[node]
+        (consumers_type,) = self.types[node]
         node.operator = operator.float_operator()
         self.graph.set_inputs(node, reals)
         if result_scale is None:
@@ -139,15 +138,3 @@ class _Expansion:
 
 def _optional(inputs: tuple[Port | None, ...], slot: int) -> Port | None:
     return inputs[slot] if slot < len(inputs) else None
-
-
-def element_types(graph: GraphView) -> dict[Node, dtype]:
-    """Return the element type of the first output of every node."""
-    types: dict[Node, tuple[dtype, ...]] = {}
-    for node in graph.topological():
-        if isinstance(node.operator, Input):
-            types[node] = (node.operator.element_type,)
-            continue
-        incoming = [None if p is None else types[p.node][p.index] for p in node.inputs]
-        types[node] = node.operator.infer_dtype(*incoming)
-    return {node: found[0] for node, found in types.items()}

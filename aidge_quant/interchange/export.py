@@ -2,7 +2,6 @@
 
 import dataclasses
 from os import PathLike
-from typing import Any
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DtypeError, GraphError, UnsupportedError
@@ -13,9 +12,9 @@ from aidge_quant.interchange.integer.form import integer_graph
 from aidge_quant.interchange.metadata import FORM
 from aidge_quant.interchange.qdq.form import qdq_graph
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO
-from aidge_quant.interchange.set_to import has_qdq, network_of, qdq_options
+from aidge_quant.interchange.set_to import has_qdq, has_quantizers, network_of, qdq_options
 from aidge_quant.onnx_io.writer import write_onnx
-from aidge_quant.ops import Producer, Quantizer
+from aidge_quant.ops import Producer
 
 #: Version of the operator set of each form where none is asked for.
 DEFAULT_OPSETS = {"float": 17, "qdq": 21, "qop": 17, "integer": 13}
@@ -79,11 +78,13 @@ def export_onnx(
     if not isinstance(path, str | PathLike):
         raise DtypeError(f"path is {path!r}, expected the path of a file")
     if not isinstance(network, GraphView | IntegerNetwork):
-        raise DtypeError(f"network is {_kind(network)}, expected a GraphView or an IntegerNetwork")
+        raise DtypeError(
+            f"network is a {type(network).__name__}, expected a GraphView or an IntegerNetwork"
+        )
     if form is not None and form not in ("qdq", "qop", "integer"):
         raise UnsupportedError(f"form is {form!r}, expected 'qdq', 'qop' or 'integer'")
     written: GraphView
-    if isinstance(network, GraphView) and not _is_quantized(network):
+    if isinstance(network, GraphView) and not has_quantizers(network):
         _expect_form(network, form)
         written = network.clone()
         if form == "qop":
@@ -118,10 +119,6 @@ def _expect_form(graph: GraphView, form: str | None) -> None:
     )
 
 
-def _is_quantized(graph: GraphView) -> bool:
-    return any(isinstance(node.operator, Quantizer) for node in graph.nodes)
-
-
 def _form_of(graph: GraphView) -> str:
     if any(node.type.startswith("QLinear") for node in graph.nodes):
         return "qop"
@@ -136,7 +133,3 @@ def _widen_int4(graph: GraphView) -> None:
         if isinstance(operator, Producer) and operator.element_type in wider:
             kind = wider[operator.element_type]
             node.operator = dataclasses.replace(operator, element_type=kind)
-
-
-def _kind(value: Any) -> str:
-    return f"a {type(value).__name__}"

@@ -6,10 +6,9 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
-from aidge_quant.executor import infer_shapes
+from aidge_quant.executor import infer_shapes, infer_types
 from aidge_quant.graph import GraphView, Node, Port
-from aidge_quant.interchange.expand import element_types
-from aidge_quant.interchange.importing.constants import Constants
+from aidge_quant.interchange.importing.constants import Constants, off_scale
 from aidge_quant.interchange.importing.hoisting import is_bound
 from aidge_quant.interchange.importing.records import rename_records
 from aidge_quant.interchange.importing.values import Grid
@@ -48,9 +47,6 @@ CONTRIB = (
     "QLinearMul",
     "QLinearSigmoid",
 )
-
-#: How far the scale of a bias may be from that of the accumulator, relatively.
-BIAS_TOLERANCE = 1e-3
 
 Fused = tuple[Operator, list[Port]]
 
@@ -109,7 +105,7 @@ class _Fusion:
         self.graph = graph
         self.wanted = wanted
         self.constants = Constants(graph)
-        self.types = element_types(graph)
+        self.types = infer_types(graph)
         self.shapes = infer_shapes(graph)
         self.renamed: dict[str, str] = {}
 
@@ -186,8 +182,7 @@ class _Fusion:
         if found is None:
             steps = np.rint(reals.astype(np.float64).reshape(-1) / unit.astype(np.float64))
         else:
-            scales, units = np.broadcast_arrays(found.scale, unit)
-            if (np.abs(scales - units) > BIAS_TOLERANCE * units).any():
+            if off_scale(found.scale, unit).any():
                 return None
             steps = found.steps.reshape(-1).astype(np.float64)
         if np.abs(steps).max(initial=0) >= 2**31:
@@ -209,7 +204,7 @@ class _Fusion:
         data = triple[0].node
         value = self.constants.of(triple[0])
         assert value is not None
-        matrix = Producer(np.ascontiguousarray(value.T), self.types[data])
+        matrix = Producer(np.ascontiguousarray(value.T), self.types[data][0])
         added = self.graph.add(matrix, (), self.graph.unique_name(f"{name}_transposed"))
         return [Port(added), *triple[1:]]
 

@@ -31,12 +31,11 @@ def set_to_qdq(
         As ``quantize_network``, ``quantize`` or ``from_qdq`` leaves it: anything that ``lower``
         takes. The result has float inputs and outputs under the same names.
     scales : {"real", "power_of_two"}
-        "real": every tensor is dequantized to its real value. "power_of_two": inside the network
-        scales are the nearest powers of two, so that float32 is exact in every engine; only the
-        ends are in real units. Single-shift networks with ``rounding="half_even"`` are then equal
-        in all integers.
+        "power_of_two": inside the network scales are the nearest powers of two, so that float32 is
+        exact in every engine, and only the ends are in real units. Networks of one shift a layer
+        are then equal in all integers. "real": every tensor is dequantized to its real value.
     activations : {dtype.int8, dtype.uint8}
-        How 8-bit activations are held; ONNX Runtime is faster with uint8 on x86.
+        How 8-bit activations are held.
     odd_accumulators : bool
         Whether single-shift layers with weights of at most 6 bits are written as 2 w, 2 b + 1,
         k + 1. No accumulator is then a tie, and every engine rounds it as the contract does.
@@ -49,8 +48,9 @@ def set_to_qdq(
     Notes
     -----
     The formulas of the published API: an output quantizer of s_y s_w s_in, a bias quantizer of
-    s_b / (s_w s_in), equal dequantizers before an Add. An engine rounds ties to even where the
-    contract rounds half up; other differences there are none while accumulators stay below 2**24.
+    s_b / (s_w s_in), equal dequantizers before an Add. An engine rounds ties to even, the contract
+    up; ``interchange.qdq.ends`` says what keeps them equal with power-of-two scales. With real
+    scales, and with multipliers, single integers differ by 1 at ties or where float32 rounds.
     """
     options = qdq_options(scales, activations, odd_accumulators)
     expect_graph(graph_view)
@@ -63,7 +63,7 @@ def _set_to_qdq(graph: GraphView, options: QdqOptions) -> None:
             f"graph {graph.name} is in one of ONNX's quantized forms already; leave it as it is, "
             "or call from_qdq or from_qop first"
         )
-    if not any(isinstance(node.operator, Quantizer) for node in graph.nodes):
+    if not has_quantizers(graph):
         raise GraphError(
             f"graph {graph.name} is not quantized: it has no Quantizer nodes; call "
             "quantize_network or quantize first"
@@ -108,7 +108,7 @@ def set_to_qop(
     options = replace(qdq_options(scales, activations, odd_accumulators), integer_products=True)
     expect_graph(graph)
     expect_names(qops_selected, "qops_selected")
-    quantized = any(isinstance(node.operator, Quantizer) for node in graph.nodes)
+    quantized = has_quantizers(graph)
     if not quantized and not has_qdq(graph):
         raise GraphError(
             f"graph {graph.name} is not quantized: it has neither Quantizer nor DequantizeLinear "
@@ -122,6 +122,11 @@ def set_to_qop(
     fuse_qdq(work, tuple(qops_selected), contrib=contrib)
     work.metadata[FORM] = "qop"
     graph.become(work)
+
+
+def has_quantizers(graph: GraphView) -> bool:
+    """Whether a graph is quantized in our own form."""
+    return any(isinstance(node.operator, Quantizer) for node in graph.nodes)
 
 
 def has_qdq(graph: GraphView) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, GraphError, ShapeError
 from aidge_quant.graph import GraphView, Node, Port
+from aidge_quant.graph.names import free_name
 from aidge_quant.onnx_io.tensors import dtype_of
 from aidge_quant.ops import Operator, Producer
 from aidge_quant.ops.base import Shape
@@ -65,10 +66,7 @@ class Builder:
 
     def free_name(self, base: str) -> str:
         """Return ``base`` or, where a node has or will have this name, ``base_1``, ``base_2``..."""
-        name, count = base, 0
-        while name in self._reserved:
-            count += 1
-            name = f"{base}_{count}"
+        name = free_name(base, self._reserved)
         self._reserved.add(name)
         return name
 

@@ -1,6 +1,5 @@
 """Shapes as a model declares them: the batch is a symbol where the graph leaves it free."""
 
-from aidge_quant.dtypes import dtype
 from aidge_quant.errors import AidgeQuantError
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import GraphView, Node
@@ -37,24 +36,6 @@ def declared_shapes(graph: GraphView) -> dict[Node, tuple[Dims, ...]]:
         )
         for node in declared
     }
-
-
-def inferred_types(graph: GraphView) -> dict[Node, tuple[dtype, ...]]:
-    """Return the element types of the outputs of every node.
-
-    Raises
-    ------
-    GraphError
-        If an input is missing; the message names the node.
-    """
-    types: dict[Node, tuple[dtype, ...]] = {}
-    for node in graph.topological():
-        incoming = [None if p is None else types[p.node][p.index] for p in node.inputs]
-        try:
-            types[node] = node.operator.infer_dtype(*incoming)
-        except AidgeQuantError as error:
-            raise type(error)(f"{node.name} ({node.type}): {error}") from error
-    return types
 
 
 def _size(sizes: tuple[int, ...]) -> int | str | None:

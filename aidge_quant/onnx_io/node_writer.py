@@ -11,6 +11,7 @@ from onnx import helper
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError, UnsupportedError
 from aidge_quant.graph import Node
+from aidge_quant.graph.names import free_name
 from aidge_quant.onnx_io.definitions import check_types, fitting_attributes, has_attribute
 from aidge_quant.onnx_io.dimensions import Dims
 from aidge_quant.ops import Operator, Producer
@@ -47,10 +48,7 @@ class Scope:
 
     def free_name(self, base: str) -> str:
         """Return ``base`` or, where it is taken, ``base_1``, ``base_2``..."""
-        name, count = base, 0
-        while name in self.taken:
-            count += 1
-            name = f"{base}_{count}"
+        name = free_name(base, self.taken)
         self.taken.add(name)
         return name
 

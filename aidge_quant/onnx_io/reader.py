@@ -8,6 +8,7 @@ import onnx
 
 from aidge_quant.errors import AidgeQuantError, FileError, GraphError, UnsupportedError
 from aidge_quant.graph import GraphView
+from aidge_quant.graph.names import free_name
 from aidge_quant.onnx_io.builder import Builder, Value, constant_value
 from aidge_quant.onnx_io.checks import check_node
 from aidge_quant.onnx_io.constants import fold
@@ -200,10 +201,7 @@ def _unique_names(inputs: list[str], nodes: list[onnx.NodeProto]) -> list[str]:
     taken, names = set(inputs), []
     for node in nodes:
         base = node.name or next(filter(None, node.output), "") or node.op_type
-        name, count = base, 0
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
+        name = free_name(base, taken)
         taken.add(name)
         names.append(name)
     return names

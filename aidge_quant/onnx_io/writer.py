@@ -9,9 +9,10 @@ from onnx import checker, helper
 
 from aidge_quant._version import __version__
 from aidge_quant.errors import AidgeQuantError, DtypeError, GraphError, UnsupportedError
+from aidge_quant.executor import infer_types
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.onnx_io.definitions import ir_version, newest_opset
-from aidge_quant.onnx_io.dimensions import declared_shapes, inferred_types
+from aidge_quant.onnx_io.dimensions import declared_shapes
 from aidge_quant.onnx_io.files import EXTERNAL_DATA_THRESHOLD, LARGEST_MESSAGE, save_model
 from aidge_quant.onnx_io.node_writer import NodeWriter, Scope, Wire
 from aidge_quant.onnx_io.opsets import OLDEST
@@ -93,7 +94,7 @@ class _Writer:
         self.graph = graph
         self.opset = opset
         self.shapes = declared_shapes(graph)
-        self.types = inferred_types(graph)
+        self.types = infer_types(graph)
         self.problems = Problems("write")
         self.needed = opset
         inputs = {node.name for node in graph.inputs}

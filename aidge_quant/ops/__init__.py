@@ -33,6 +33,17 @@ from aidge_quant.ops.blocks import (
     DepthToSpace,
     SpaceToDepth,
 )
+from aidge_quant.ops.contrib import (
+    QGemm,
+    QLinearAdd,
+    QLinearAveragePool,
+    QLinearConcat,
+    QLinearGlobalAveragePool,
+    QLinearLeakyRelu,
+    QLinearMul,
+    QLinearSigmoid,
+    QLinearSoftmax,
+)
 from aidge_quant.ops.conversion import (
     Cast,
     Gather,
@@ -99,17 +110,8 @@ from aidge_quant.ops.quantization import (
     Quantizer,
 )
 from aidge_quant.ops.quantized import (
-    QGemm,
-    QLinearAdd,
-    QLinearAveragePool,
-    QLinearConcat,
     QLinearConv,
-    QLinearGlobalAveragePool,
-    QLinearLeakyRelu,
     QLinearMatMul,
-    QLinearMul,
-    QLinearSigmoid,
-    QLinearSoftmax,
     QuantizedOperator,
 )
 from aidge_quant.ops.reduction import (

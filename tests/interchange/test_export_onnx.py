@@ -7,7 +7,7 @@ import onnx
 import pytest
 from float_networks import residual, samples
 from graph_cases import CASES
-from onnx_engines import ENGINES, ON_INT8, by_name, checked_model, golden, integers_of, real_inputs
+from onnx_engines import ENGINES, ON_INT8, checked_model, golden, integers_of, real_inputs
 from quantized_pairs import quantized
 from random_networks import inputs_for
 from small_networks import small_network
@@ -325,4 +325,6 @@ def test_numbers_on_record_that_do_not_agree_are_left_out(graph, caplog):
     copy.metadata[key] = json.dumps(steps)
     aq.from_qdq(copy)
     assert "the scales are used" in caplog.text
-    assert by_name(("o",), aq.lower(copy).outputs)
+    layers = aq.lower(copy).layers
+    rounded = {layer.requantization.rounding for layer in layers if hasattr(layer, "weight")}
+    assert rounded == {"half_even"}  # as ONNX rounds, where no number on record says otherwise

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from export_cases import random_networks
-from onnx_engines import ENGINES, by_name, checked_model, golden, integers_of, real_inputs
+from onnx_engines import ENGINES, checked_model, golden, integers_of, real_inputs
 from random_networks import inputs_for
 from small_networks import SMALL_NETWORKS, small_network
 
@@ -221,8 +221,3 @@ def test_scales_inside_are_powers_of_two_and_the_ends_are_real():
 def test_a_form_that_cannot_be_said_is_refused_by_name():
     with pytest.raises(UnsupportedError, match=r"TransposedConvolution\): a grouped transposed"):
         qdq_graph(SMALL["transposed_padded"], QdqOptions())
-
-
-def test_inputs_are_by_name():
-    network = SMALL["add"]
-    assert set(by_name(network.input_names, inputs_for(network))) == set(network.input_names)

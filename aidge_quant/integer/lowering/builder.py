@@ -9,6 +9,7 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError, UnsupportedError
 from aidge_quant.graph import GraphView, Node, Port
+from aidge_quant.graph.names import free_name
 from aidge_quant.integer.layers import Layer, Reshape, Transpose
 from aidge_quant.integer.tensors import IntegerTensor
 from aidge_quant.ops import Input, Operator
@@ -228,12 +229,7 @@ class Builder:
 
     def layer_name(self, base: str) -> str:
         """Return a layer name no other layer has."""
-        taken = {layer.name for layer in self.layers}
-        name, count = base, 0
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
-        return name
+        return free_name(base, {layer.name for layer in self.layers})
 
     def refuse(self, node: Node, reason: str, remedy: str = "") -> UnsupportedError:
         """Return the error that ``node`` cannot be lowered."""
@@ -241,10 +237,7 @@ class Builder:
         return UnsupportedError(f"cannot lower {node.name} ({node.type}): {reason}{ending}")
 
     def _free(self, base: str) -> str:
-        name, count = base, 0
-        while name in self._names:
-            count += 1
-            name = f"{base}_{count}"
+        name = free_name(base, self._names)
         self._names.add(name)
         return name
 

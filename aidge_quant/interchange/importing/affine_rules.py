@@ -6,14 +6,10 @@ import numpy as np
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.graph import Annotation, Node, Port
-from aidge_quant.interchange.importing.constants import QuantizedConstant
+from aidge_quant.interchange.importing.constants import QuantizedConstant, off_scale
 from aidge_quant.interchange.importing.importer import INT32, Importer
 from aidge_quant.interchange.importing.values import ACCUMULATOR, NO_BOUNDS, Value
 from aidge_quant.ops import FC, Conv, ConvTranspose, Gemm, Operator
-
-#: How far the scale of a bias may be from that of the accumulator, relatively.
-BIAS_TOLERANCE = 1e-3
-
 
 #: Operators that have a bias.
 WITH_WEIGHTS = ("Conv", "ConvTranspose", "FC")
@@ -233,9 +229,9 @@ def _bias(importer: Importer, node: Node, unit: np.ndarray, channels: int) -> np
 def _expect_bias_scale(
     importer: Importer, node: Node, bias: QuantizedConstant, scale: np.ndarray, unit: np.ndarray
 ) -> None:
-    scales, units = np.broadcast_arrays(scale, unit)
-    wrong = np.abs(scales - units) > BIAS_TOLERANCE * units
+    wrong = off_scale(scale, unit)
     if wrong.any():
+        scales, units = np.broadcast_arrays(scale, unit)
         first = int(np.argmax(wrong.reshape(-1)))
         raise importer.refuse(
             node,

@@ -19,6 +19,9 @@ from aidge_quant.ops import (
     Unsqueeze,
 )
 
+#: How far the scale of a bias may be from that of the accumulator, relatively.
+BIAS_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True, eq=False)
 class QuantizedConstant:
@@ -164,6 +167,12 @@ class Constants:
         steps = data.astype(np.int64) - zeros
         name = node.input(0).node.name
         return QuantizedConstant(steps, scale, axis, self._types[node.input(0).node], name)
+
+
+def off_scale(scale: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Return in which channels the scale of a bias is not the unit of its accumulator, bool."""
+    scales, units = np.broadcast_arrays(scale.astype(np.float64), unit.astype(np.float64))
+    return np.asarray(np.abs(scales - units) > BIAS_TOLERANCE * units)
 
 
 def _moved(constant: QuantizedConstant, node: Node) -> QuantizedConstant | None:

@@ -9,6 +9,7 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Node, Port
+from aidge_quant.graph.names import free_name
 from aidge_quant.interchange.importing.constants import Constants
 from aidge_quant.interchange.importing.hoisting import Origin, is_bound
 from aidge_quant.interchange.importing.ratios import power_of_two, snapped
@@ -155,10 +156,7 @@ class Importer:
 
     def free_name(self, base: str) -> str:
         """Return a name that no node of either graph has."""
-        name, count = base, 0
-        while name in self._taken:
-            count += 1
-            name = f"{base}_{count}"
+        name = free_name(base, self._taken)
         self._taken.add(name)
         return name
 
@@ -195,13 +193,11 @@ class Importer:
         if lower <= least and upper >= most:
             return free
         operator: Operator = ReLU() if lower == 0 and upper >= most else Clip(lower, upper)
-        name = value.clip if value.clip not in self.graph_names() else self.free_name(value.clip)
+        name = value.clip
+        if self.graph.unique_name(name) != name:
+            name = self.free_name(name)
         node = self.add(operator, (value.port,), name)
         return dataclasses.replace(free, port=Port(node))
-
-    def graph_names(self) -> set[str]:
-        """Return the names of the nodes written so far."""
-        return {node.name for node in self.graph.nodes}
 
     # -- quantization ----------------------------------------------------------------------------
 

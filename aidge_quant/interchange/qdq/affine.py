@@ -10,17 +10,18 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import Port
 from aidge_quant.integer import layers
+from aidge_quant.integer.bounds import largest_sums
 from aidge_quant.integer.requantization import HALF_UP
 from aidge_quant.interchange.geometry import onnx_weight, row_axes, row_weight, weight_sums
 from aidge_quant.interchange.moves import ends
 from aidge_quant.interchange.qdq.ends import end_of, finish, units, without_ties
-from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet
+from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet, as_float32
 from aidge_quant.interchange.sheet import View, plain
 from aidge_quant.ops import FC, Add, Conv, ConvTranspose, DequantizeLinear, Operator, Sub
 
 #: Largest weight that is doubled: 2 * 63 is an int8.
 DOUBLED = 63
-#: Bound of an accumulator that is doubled.
+#: Bound of an accumulator that is doubled, the rounding constant and zero point aside.
 ROOM = 2**30
 
 
@@ -128,6 +129,7 @@ def _may_be_odd(sheet: QdqSheet, layer: layers.Affine) -> bool:
     With power-of-two scales 4-bit weights stay 4-bit ones: there the nudge does the same.
     """
     form = layer.requantization
+    inputs = [sheet.network.tensor(name) for name in layer.inputs]
     keeps = layer.weight_dtype is dtype.int4 and sheet.options.scales == POWER_OF_TWO
     return bool(
         sheet.options.odd_accumulators
@@ -136,18 +138,8 @@ def _may_be_odd(sheet: QdqSheet, layer: layers.Affine) -> bool:
         and form.rounding == HALF_UP
         and (form.shift >= 1).all()
         and np.abs(layer.weight).max(initial=0) <= DOUBLED
-        and _reach(sheet, layer) < ROOM
+        and int(largest_sums(layer, inputs).max()) + (256 << int(form.shift.max())) < ROOM
     )
-
-
-def _reach(sheet: QdqSheet, layer: layers.Affine) -> int:
-    """Return a bound of the accumulator without zero points."""
-    sums = weight_sums(replace(layer, weight=np.abs(layer.weight.astype(np.int64))))
-    span = 2 ** sheet.network.tensor(layer.inputs[0]).dtype.bits
-    total = int(sums.max()) * span + 2 * int(np.abs(layer.bias.astype(np.int64)).max())
-    if layer.residual is not None:
-        total += int(np.abs(layer.residual.astype(np.int64)).max()) * span
-    return total
 
 
 def _one_if_equal(values: np.ndarray) -> np.ndarray:
@@ -172,8 +164,7 @@ def _weight(
             f"{layer}: a grouped transposed convolution has scales by channel, which "
             "DequantizeLinear cannot say; quantize it tensor by tensor"
         )
-    scales = np.atleast_1d(unit).astype(np.float32)
-    scales = scales if scales.size > 1 else scales.reshape(())
+    scales = as_float32(unit)
     name = f"{layer.name}_weight"
     return Port(
         sheet.add(
@@ -190,8 +181,7 @@ def _bias(
     sheet: QdqSheet, layer: Any, constant: np.ndarray, unit_in: np.ndarray, unit_weight: np.ndarray
 ) -> Port:
     """Return the bias on the scale that an engine expects: float32(s_in) * float32(s_w)."""
-    scales = np.float32(unit_in) * np.atleast_1d(unit_weight).astype(np.float32)
-    scales = scales if scales.size > 1 else scales.reshape(())
+    scales = np.asarray(np.float32(unit_in) * as_float32(unit_weight))
     name = f"{layer.name}_bias"
     return Port(
         sheet.add(

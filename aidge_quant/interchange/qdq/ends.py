@@ -21,10 +21,11 @@ import numpy as np
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import Port
+from aidge_quant.integer.bounds import largest_sums
 from aidge_quant.integer.layers import Affine, Layer
 from aidge_quant.integer.requantization import HALF_UP, Requantization
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.interchange.geometry import per_channel, weight_sums
+from aidge_quant.interchange.geometry import per_channel
 from aidge_quant.interchange.moves import clamped
 from aidge_quant.interchange.qdq.sheet import POWER_OF_TWO, QdqSheet
 from aidge_quant.interchange.sheet import View
@@ -231,10 +232,12 @@ def clipped(
     """Return real values within the bounds of a 16 or 32-bit output."""
     target = sheet.network.tensor(layer.output)
     lower, upper = (np.asarray(bound, np.int64) - target.zero_point for bound in bounds)
-    reach = _reach(sheet, layer)
-    if (lower <= max(target.dtype.min, -reach)).all() and (
-        upper >= min(target.dtype.max, reach)
-    ).all():
+    least, most = target.dtype.min, target.dtype.max
+    if isinstance(layer, Affine) and _shifts_right(layer.requantization):
+        inputs = [sheet.network.tensor(name) for name in layer.inputs]
+        reach = int(largest_sums(layer, inputs).max()) + abs(layer.requantization.offset) + 1
+        least, most = max(least, -reach), min(most, reach)
+    if (lower <= least).all() and (upper >= most).all():
         return port
     unit = sheet.unit(target)
     if unit.ndim or upper.ndim:
@@ -247,16 +250,8 @@ def clipped(
     return Port(sheet.add(Clip(low, high), port, name=f"{layer.name}_clip"))
 
 
-def _reach(sheet: QdqSheet, layer: Any) -> int:
-    """Return what no output of a layer exceeds, bounds and saturation left out."""
-    if not isinstance(layer, Affine) or layer.residual is not None:
-        return 2**62
-    source = sheet.network.tensor(layer.inputs[0])
-    sums = weight_sums(replace(layer, weight=np.abs(layer.weight.astype(np.int64))))
-    largest = int((sums * 2**source.dtype.bits + np.abs(layer.bias.astype(np.int64))).max())
-    if layer.requantization.multiplier is not None or (layer.requantization.shift < 0).any():
-        return 2**62
-    return largest
+def _shifts_right(form: Requantization) -> bool:
+    return form.multiplier is None and bool((form.shift >= 0).all())
 
 
 def _checked(layer: Any, end: End) -> End:

@@ -100,7 +100,7 @@ class QdqSheet(Sheet):
         if tensor.dtype is dtype.int32:
             return self._scaled(tensor, port, np.asarray(unit, np.float64), view)
         axis = _channel_axis(view)
-        scales = _as_float32(unit)
+        scales = as_float32(unit)
         zero_point = tensor.zero_point - below
         key = (port, scales.tobytes(), axis, zero_point)
         if key not in self._dequantized:
@@ -114,7 +114,7 @@ class QdqSheet(Sheet):
         ratio = unit / self.unit(tensor)
         if np.all(ratio == 1):
             return port
-        values = _as_float32(ratio)
+        values = as_float32(ratio)
         if values.ndim:
             values = values.reshape(-1, *(1,) * (len(view.shape) - _channel_axis(view)))
         constant = self.constant(values, f"{tensor.name}_ratio")
@@ -135,7 +135,7 @@ class QdqSheet(Sheet):
         ``zero_point``, of the tensor unless given, is what is added to the rounded quotient.
         """
         view = view or canonical(tensor.shape)
-        scales = _as_float32(unit)
+        scales = as_float32(unit)
         added = tensor.zero_point if zero_point is None else zero_point
         operator = QuantizeLinear(_channel_axis(view) if scales.ndim else 1)
         node = self.add(operator, port, *self._ends(tensor, scales, added), name=tensor.name)
@@ -164,7 +164,7 @@ class QdqSheet(Sheet):
         )
 
 
-def _as_float32(values: np.ndarray | float) -> np.ndarray:
+def as_float32(values: np.ndarray | float) -> np.ndarray:
     """Return one float32 () or many (channels,)."""
     flat = np.atleast_1d(values).astype(np.float32)
     return flat if flat.size > 1 else flat.reshape(())

@@ -7,7 +7,7 @@ from aidge_quant.onnx_io.builder import Value
 from aidge_quant.onnx_io.node import NodeReader
 from aidge_quant.onnx_io.opsets import STANDARD_DOMAINS
 from aidge_quant.ops import Operator, registered
-from aidge_quant.ops.quantized import CONTRIB_DOMAIN
+from aidge_quant.ops.contrib import CONTRIB_DOMAIN
 
 #: From a node of the model to its outputs.
 Converter = Callable[[NodeReader], list[Value]]
