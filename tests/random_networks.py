@@ -8,7 +8,8 @@ import dataclasses
 
 import numpy as np
 from hypothesis import strategies as st
-from random_layers import RANDOM, Builder
+from random_builder import Builder
+from random_layers import RANDOM
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.integer.layers import LAYERS, FullyConnected, Layer
