@@ -47,7 +47,8 @@ def setup_quantizers(
         Of tensors that an Add or a pool reads: 8, as in published results these stay in float.
     power_of_two : bool
         Train with steps that are powers of two, so that every layer of the integer network ends in
-        one shift and computes exactly what was trained. Needs ``fold_batch_norms``.
+        one shift and computes exactly what was trained; pools whose count is no power of two keep a
+        multiplier. Needs ``fold_batch_norms``.
     fold_batch_norms : bool
         Fold BatchNorm before training; biases then train in the units of their accumulators, so
         that the integer network computes what was trained. Else BatchNorm trains, which serves
@@ -78,7 +79,7 @@ def setup_quantizers(
     if not 2 <= joined_bits <= 8:
         raise DataError(f"joined_bits is {joined_bits}, expected 2 to 8")
     prepare_training(twin, fold_batch_norms)
-    default = LayerBits(int(nb_bits), int(activation_bits or nb_bits))
+    default = LayerBits(nb_bits, nb_bits if activation_bits is None else activation_bits)
     bits = bits_of_layers(twin, default, layer_bits, first_bits, last_bits)
     signed = calibration is None or any(
         array.min() < 0 for array in graph_feeds(twin, calibration).values()

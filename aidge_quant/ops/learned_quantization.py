@@ -247,7 +247,7 @@ class BiasQuantizer(TrainedQuantizer):
         if unit == 0:
             return x
         # In float64, as the integer network rounds: its biases have up to 32 bits.
-        return (np.floor(x / np.float64(unit) + 0.5) * unit).astype(_floats(x).dtype)
+        return (round_half_up(_floats(x).astype(np.float64) / unit) * unit).astype(x.dtype)
 
     def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient as it is."""

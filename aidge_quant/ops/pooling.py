@@ -216,6 +216,25 @@ class GlobalAveragePool(Operator):
         return (np.broadcast_to(gradient / gradient.dtype.type(x[0, 0].size), x.shape),)
 
 
+def as_sum(operator: Operator, sizes: tuple[int, ...]) -> SumPool | None:
+    """Return the sum that stands for an average whose windows all have the same count, or None.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Spatial sizes of the data.
+    """
+    rank = len(sizes)
+    if isinstance(operator, GlobalAveragePool):
+        return SumPool(tuple(sizes), (1,) * rank, (1,) * rank, (0,) * (2 * rank))
+    if not isinstance(operator, AveragePool):
+        return None
+    whole = operator.count_include_pad or not any(operator.padding)
+    if operator.ceil or not whole or any(step != 1 for step in operator.dilation):
+        return None
+    return SumPool(operator.window, operator.stride, operator.dilation, operator.padding)
+
+
 @operator
 @dataclass(frozen=True, eq=False)
 class GlobalMaxPool(Operator):

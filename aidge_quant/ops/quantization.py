@@ -101,6 +101,20 @@ class Quantizer(Operator):
         return np.reshape(values, shape)
 
 
+def as_shift(scale: np.ndarray | float) -> np.ndarray | None:
+    """Return the right shift k that stands for a scale, int64 of its shape.
+
+    None unless every value is 2**-k with k in -30 to 30, which the integer network can shift by.
+
+    Parameters
+    ----------
+    scale : float64 array, positive
+    """
+    mantissa, exponent = np.frexp(np.asarray(scale, np.float64))
+    shift = np.asarray(1 - exponent, np.int64)
+    return shift if (mantissa == 0.5).all() and (np.abs(shift) <= 30).all() else None
+
+
 def shift_right(x: np.ndarray, shift: np.ndarray, rounding: str) -> np.ndarray:
     """Return x * 2**-shift rounded, for int64 x; negative shifts multiply.
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from aidge_quant.errors import DataError
 from aidge_quant.ops.base import Gradients, Inputs, Operator, Outputs, Shape, operator, present
 
 
@@ -44,7 +45,7 @@ class DoReFa(Operator):
     - Symmetric: round(x R) / R
     - Asymmetric: the same of c x - 1 / (2 R) with c = 1 + 1 / (2 R)
 
-    dx = g, times c in the last two of the family that have it.
+    dx = g, times c in FullRange and Asymmetric.
     """
 
     range: int = 255
@@ -52,6 +53,19 @@ class DoReFa(Operator):
 
     foldable: ClassVar[bool] = False
     onnx_reason: ClassVar[str] = "written as several standard operators"
+
+    def __post_init__(self) -> None:
+        """Check the attributes.
+
+        Raises
+        ------
+        DataError
+            If the range is below 1 or the mode is none.
+        """
+        if self.range < 1:
+            raise DataError(f"DoReFa: range is {self.range}, expected at least 1")
+        if not isinstance(self.mode, DoReFaMode):
+            raise DataError(f"DoReFa: mode is {self.mode!r}, expected a DoReFaMode")
 
     @property
     def slope(self) -> float:

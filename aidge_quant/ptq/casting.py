@@ -8,6 +8,7 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError
 from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.ops import Quantizer
+from aidge_quant.ops.quantization import as_shift
 from aidge_quant.ptq.compensation import coefficient
 from aidge_quant.ptq.flow import (
     activation_quantizers,
@@ -108,10 +109,10 @@ def _fixed_point(node: Node) -> float | np.ndarray:
 
 def _shift(node: Node) -> np.ndarray:
     operator: Quantizer = node.operator
-    mantissa, exponent = np.frexp(np.asarray(operator.scale, np.float64))
-    if np.any(mantissa != 0.5):
+    shift = as_shift(operator.scale)
+    if shift is None:
         raise GraphError(
-            f"{node.name}: its scale is no power of two; call perform_single_shift_approximation "
-            "first, or set single_shift=False"
+            f"{node.name}: its scale is no power of two from 2**-30 to 2**30; call "
+            "perform_single_shift_approximation first, or set single_shift=False"
         )
-    return np.asarray(1 - exponent, np.int64)
+    return shift

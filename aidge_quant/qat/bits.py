@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, GraphError
 from aidge_quant.graph import GraphView, Node
@@ -25,8 +27,8 @@ class LayerBits:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name, bits in (("weight", self.weight), ("activation", self.activation)):
-            if not 2 <= bits <= 8:
-                raise DataError(f"{name} bits are {bits}, expected 2 to 8")
+            if not isinstance(bits, int | np.integer) or not 2 <= bits <= 8:
+                raise DataError(f"{name} bits are {bits!r}, expected a whole number from 2 to 8")
 
 
 def bits_of_layers(

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from aidge_quant.errors import GraphError
 from aidge_quant.graph import GraphView, Node
 from aidge_quant.ops import BatchNorm, Producer
 from aidge_quant.ptq.flow import is_affine
+from aidge_quant.recipes.fold_batch_norm import batch_norm_affine
 
 #: Factors below it pass nothing of their channel.
 SMALLEST_FACTOR = 1e-6
@@ -35,16 +37,15 @@ def freeze(network: GraphView, round_bias: Callable[[GraphView, Node], None]) ->
 
 
 def _to_factor(network: GraphView, layer: Node, normalization: Node) -> None:
-    scale, term, mean, variance = (
-        np.asarray(normalization.input(slot).node.operator.value, np.float64)
-        for slot in range(1, 5)
-    )
-    factor = scale / np.sqrt(variance + normalization.operator.epsilon)
+    found = batch_norm_affine(normalization)
+    if found is None:
+        raise GraphError(f"{normalization.name} (BatchNorm): its parameters are not constants")
+    factor, term = found
     dead = np.abs(factor) < SMALLEST_FACTOR
-    bias = np.zeros_like(mean)
+    bias = np.zeros_like(term)
     if layer.has_input(2):
         bias = np.asarray(layer.input(2).node.operator.value, np.float64)
-    moved = np.where(dead, 0, bias - mean + term / np.where(dead, 1, factor))
+    moved = np.where(dead, 0, bias + term / np.where(dead, 1, factor))
     _set(network, layer, 2, moved, f"{layer.name}_bias", constant=False)
     # With variance 1 - epsilon the stored statistics change nothing.
     values = (

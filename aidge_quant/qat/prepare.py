@@ -4,6 +4,7 @@ from aidge_quant.errors import UnsupportedError
 from aidge_quant.graph import GraphView
 from aidge_quant.ops import (
     Add,
+    AveragePool,
     BatchNorm,
     Clip,
     Concat,
@@ -15,6 +16,7 @@ from aidge_quant.ops import (
     Sub,
     Trait,
 )
+from aidge_quant.ops.pooling import as_sum
 from aidge_quant.ptq.flow import is_affine
 from aidge_quant.ptq.prepare import RECIPES
 from aidge_quant.recipes import fold_batch_norm
@@ -68,6 +70,11 @@ def require_trainable(network: GraphView) -> None:
                 )
         elif isinstance(node.operator, Pad) and node.operator.value:
             faults.append(f"{node.name} (Pad): its value is not 0")
+        elif isinstance(node.operator, AveragePool) and as_sum(node.operator, ()) is None:
+            faults.append(
+                f"{node.name} (AveragePool): its windows are cut or dilated, so that the integer "
+                "network rounds twice; pad before it, or set count_include_pad"
+            )
         elif not _has_integers(node.operator):
             faults.append(f"{node.name} ({node.type}): it has no integer form after training")
     if faults:

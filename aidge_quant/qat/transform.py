@@ -1,39 +1,40 @@
 """From a trained graph with quantizers for training to one of integers, which ``lower`` takes."""
 
 import dataclasses
-from dataclasses import dataclass
+import logging
 
 import numpy as np
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import GraphError
+from aidge_quant.errors import GraphError, UnsupportedError
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Metadata, Node
 from aidge_quant.ops import (
-    CGPACT,
     Add,
-    AveragePool,
     BatchNorm,
     BiasQuantizer,
     Clip,
     Concat,
-    GlobalAveragePool,
     Input,
     Mul,
     Producer,
     Quantizer,
     ReLU,
     Sub,
-    SumPool,
     TrainedQuantizer,
     Trait,
 )
 from aidge_quant.ops.learned_quantization import round_half_away
-from aidge_quant.ops.quantization import HALF_UP
+from aidge_quant.ops.pooling import as_sum
+from aidge_quant.ops.quantization import HALF_UP, as_shift, round_half_up
 from aidge_quant.ptq.flow import has_trait, is_affine
+from aidge_quant.qat.formats import Format, format_of
 from aidge_quant.qat.prepare import require_trainable
 from aidge_quant.qat.sites import is_move
-from aidge_quant.qat.weights import IntegerWeight, integer_weight, quantizer_step
+from aidge_quant.qat.weights import IntegerWeight, integer_weight
+from aidge_quant.recipes.fold_batch_norm import batch_norm_affine
+
+logger = logging.getLogger("aidge_quant")
 
 #: Largest factor of an operand of an Add: with 8 bits the sum stays far inside int32.
 LARGEST_FACTOR = 2**14
@@ -46,23 +47,6 @@ BIAS_ERROR = 1 / 64
 
 #: Biases beyond it mean that a BatchNorm passes nothing of its channel.
 LARGEST_BIAS = 2**29
-
-
-@dataclass(frozen=True)
-class _Format:
-    """The integers of a tensor: real value of one unit, and the interval."""
-
-    unit: float
-    lower: int
-    upper: int
-
-    @property
-    def element_type(self) -> dtype:
-        """The smallest type that holds them."""
-        kinds = (dtype.uint4, dtype.uint8) if self.lower >= 0 else (dtype.int4, dtype.int8)
-        wide = dtype.uint16 if self.lower >= 0 else dtype.int16
-        fits = (kind for kind in kinds if kind.min <= self.lower and self.upper <= kind.max)
-        return next(fits, wide)
 
 
 def to_integers(
@@ -103,7 +87,7 @@ class _Transform:
         self.spatial = {
             n: self.shapes[n.input(0).node][n.input(0).index][2:] for n in network.nodes if n.inputs
         }
-        self.formats: dict[Node, _Format] = {}  # by the node that a tensor leaves
+        self.formats: dict[Node, Format] = {}  # by the node that a tensor leaves
 
     def apply(self) -> None:
         """Walk over the nodes once, sources first."""
@@ -125,12 +109,7 @@ class _Transform:
 
     # -- formats ---------------------------------------------------------------------------------
 
-    def _format(self, quantizer: Node) -> _Format:
-        operator = quantizer.operator
-        lower, upper = (0, operator.range) if isinstance(operator, CGPACT) else operator.range
-        return _Format(quantizer_step(quantizer), lower, upper)
-
-    def _incoming(self, node: Node, slot: int) -> _Format:
+    def _incoming(self, node: Node, slot: int) -> Format:
         source = node.input(slot).node
         if source not in self.formats:
             raise GraphError(
@@ -147,12 +126,19 @@ class _Transform:
                 raise GraphError(f"{node.name} (Concat): its inputs have different quantizers")
         if isinstance(node.operator, Clip):
             operator = node.operator
-            lower, upper = float(_on_grid(operator.lower, found.unit)), operator.upper
-            upper = _on_grid(upper, found.unit)
-            node.operator = dataclasses.replace(operator, lower=lower, upper=upper)
+            bounds = [_on_grid(bound, found) for bound in (operator.lower, operator.upper)]
+            if any(off for _, off in bounds):
+                logger.warning(
+                    "%s (Clip): its bounds are not on the grid of the data that it reads, steps of "
+                    "%g, and were rounded: results may differ from what was trained",
+                    node.name,
+                    found.unit,
+                )
+            lower, upper = (bound for bound, _ in bounds)
+            node.operator = dataclasses.replace(operator, lower=float(lower), upper=upper)
         self.formats[node] = found
 
-    def _take_quantizer(self, node: Node) -> tuple[_Format, Node] | None:
+    def _take_quantizer(self, node: Node) -> tuple[Format, Node] | None:
         """Remove the quantizer of the tensor behind ``node``; return its format and its name.
 
         It is the first one behind clips and moves; None where there is none.
@@ -163,7 +149,7 @@ class _Transform:
             if reader is None:
                 break
             if isinstance(reader.operator, TrainedQuantizer):
-                found = self._format(reader)
+                found = format_of(reader)
                 network.bypass(reader)
                 return found, reader
             if not (is_move(reader) or isinstance(reader.operator, ReLU | Clip)):
@@ -172,7 +158,7 @@ class _Transform:
         return None
 
     def _store(
-        self, node: Node, unit: float | np.ndarray, taken: tuple[_Format, Node] | None
+        self, node: Node, unit: float | np.ndarray, taken: tuple[Format, Node] | None
     ) -> None:
         """Put the quantizer of what ``node`` computes directly behind it.
 
@@ -188,9 +174,9 @@ class _Transform:
         found, quantizer = taken
         self.formats[self._quantize(node, unit, found, quantizer.name)] = found
 
-    def _quantize(self, node: Node, unit: float | np.ndarray, found: _Format, name: str) -> Node:
+    def _quantize(self, node: Node, unit: float | np.ndarray, found: Format, name: str) -> Node:
         scale = np.asarray(unit, np.float64) / found.unit
-        shift = _shift(scale)
+        shift = as_shift(scale)
         is_input = isinstance(node.operator, Input)
         operator = Quantizer(
             scale if scale.ndim else float(scale),
@@ -227,14 +213,14 @@ class _Transform:
             scale if scale.ndim else 1.0,
             clip,
             HALF_UP,
-            _shift(scale),
+            as_shift(scale),
             self._channel_axis(node),
             dtype.int32 if self.true_integers else None,
         )
         name = self.network.unique_name(f"{node.name}_output")
         added = self.network.insert_after(node, operator, name)
         self._annotate(added, coarsest, dtype.int32)
-        self.formats[added] = _Format(coarsest, *clip)
+        self.formats[added] = Format(coarsest, *clip)
 
     # -- layers ----------------------------------------------------------------------------------
 
@@ -248,7 +234,7 @@ class _Transform:
             raise GraphError(f"{node.name} (Input): no quantizer is on it")
         found, quantizer = taken
         full = dtype.uint8 if found.lower >= 0 else dtype.int8
-        wide = _Format(found.unit, full.min, full.max)
+        wide = dataclasses.replace(found, lower=full.min, upper=full.max)
         added = self._quantize(node, 1.0, wide, quantizer.name)
         if wide != found:
             name = f"{quantizer.name}_clip"
@@ -267,7 +253,10 @@ class _Transform:
         folded = normalization is not None and isinstance(normalization.operator, BatchNorm)
         if folded:
             assert normalization is not None
-            factor, term = _channel_affine(normalization)
+            found = batch_norm_affine(normalization)
+            if found is None:
+                raise GraphError(f"{normalization.name}: its parameters are not constants")
+            factor, term = found
             self.network.bypass(normalization)
             bias = bias * factor + term
             magnitude = np.abs(factor)
@@ -289,7 +278,7 @@ class _Transform:
         self._set_weight(node, values, weight)
         if has_bias:
             channels = self.shapes[node][0][self._channel_axis(node)]
-            whole = np.broadcast_to(np.floor(bias / units + 0.5), (channels,))
+            whole = np.broadcast_to(round_half_up(bias / units), (channels,))
             if np.abs(whole).max() > LARGEST_INT32:
                 raise GraphError(f"{node.name}: its bias does not fit into int32")
             self._set_bias(node, whole, unit)
@@ -330,7 +319,12 @@ class _Transform:
         ratios = [self._incoming(node, slot).unit / found.unit for slot in (0, 1)]
         shift = max(0, int(np.floor(np.log2(LARGEST_FACTOR / max(ratios)))))
         for slot, ratio in enumerate(ratios):
-            factor = int(np.floor(ratio * 2.0**shift + 0.5))
+            factor = int(round_half_up(np.asarray(ratio * 2.0**shift)))
+            if factor == 0:
+                raise GraphError(
+                    f"{node.name} ({node.type}): input {slot} has a step {ratio:g} times that of "
+                    "the sum, too small for an integer factor; train on, or scale its layer"
+                )
             held = np.asarray(factor, np.int32 if self.true_integers else np.float32)
             kind = dtype.int32 if self.true_integers else dtype.float32
             base = f"{node.name}_Multiplier{slot}"
@@ -346,7 +340,7 @@ class _Transform:
     def _pool(self, node: Node) -> None:
         """Sum where every window is whole, and divide in the quantizer; else average integers."""
         incoming = self._incoming(node, 0)
-        window = _whole_window(node, self.spatial[node])
+        window = as_sum(node.operator, self.spatial[node])
         unit = incoming.unit
         if window is not None:
             node.operator = window
@@ -355,14 +349,14 @@ class _Transform:
 
     def _narrow(self, node: Node) -> None:
         """Requantize a tensor that is stored in a wider format."""
-        incoming, found = self._incoming(node, 0), self._format(node)
+        incoming, found = self._incoming(node, 0), format_of(node)
         source = node.input(0)
         scale = np.asarray(incoming.unit / found.unit)
         node.operator = Quantizer(
             float(scale),
             (found.lower, found.upper),
             HALF_UP,
-            _shift(scale),
+            as_shift(scale),
             1,
             found.element_type if self.true_integers else None,
         )
@@ -379,35 +373,30 @@ def _finer(values: np.ndarray, ratio: float) -> int:
     return factor
 
 
-def _on_grid(bound: float | np.ndarray, unit: float) -> float | np.ndarray:
-    """Return a bound in units, rounded; infinite ones stay."""
+def _on_grid(bound: float | np.ndarray, found: Format) -> tuple[float | np.ndarray, bool]:
+    """Return a bound in units, rounded as its quantizer rounds, and whether that changed it.
+
+    Infinite bounds stay.
+    """
     real = np.asarray(bound, np.float64)
+    turn = round_half_up if found.half_up else round_half_away
     with np.errstate(invalid="ignore"):
-        found = np.where(np.isfinite(real), round_half_away(real / unit), real)
-    return found if found.ndim else float(found)
-
-
-def _shift(scale: np.ndarray) -> np.ndarray | None:
-    """Return the right shift that stands for powers of two; None for other scales."""
-    mantissa, exponent = np.frexp(scale)
-    return np.asarray(1 - exponent, np.int64) if (mantissa == 0.5).all() else None
+        steps = np.where(np.isfinite(real), turn(real / found.unit), real)
+        off = np.isfinite(real) & (np.abs(steps - real / found.unit) > 1e-6)
+    return (steps if steps.ndim else float(steps)), bool(off.any())
 
 
 def _bias(node: Node) -> tuple[np.ndarray, bool]:
     """Return the bias of a layer, float64, and whether it was trained in the accumulator's unit."""
     source = node.input(2).node
+    if not isinstance(source.operator, Producer | BiasQuantizer):
+        raise UnsupportedError(
+            f"{node.name}: its bias has a {source.type}, expected a BiasQuantizer or none; biases "
+            "are rounded to the units of their accumulators"
+        )
     if not isinstance(source.operator, BiasQuantizer):
         return np.asarray(source.operator.value, np.float64), False
     return np.asarray(source.input(0).node.operator.value, np.float64), True
-
-
-def _channel_affine(node: Node) -> tuple[np.ndarray, np.ndarray]:
-    """Return factor and term of a BatchNorm, float64 (channels,)."""
-    scale, bias, mean, variance = (
-        np.asarray(node.input(slot).node.operator.value, np.float64) for slot in range(1, 5)
-    )
-    factor = scale / np.sqrt(variance + node.operator.epsilon)
-    return factor, bias - mean * factor
 
 
 def _by_channel(node: Node, values: np.ndarray, factors: np.ndarray) -> np.ndarray:
@@ -418,16 +407,3 @@ def _by_channel(node: Node, values: np.ndarray, factors: np.ndarray) -> np.ndarr
     shape = [1] * values.ndim
     shape[axis] = -1
     return values * factors.reshape(shape)
-
-
-def _whole_window(node: Node, sizes: tuple[int, ...]) -> SumPool | None:
-    """Return the sum that stands for an average whose windows all have the same count."""
-    operator, rank = node.operator, len(sizes)
-    if isinstance(operator, GlobalAveragePool):
-        return SumPool(tuple(sizes), (1,) * rank, (1,) * rank, (0,) * (2 * rank))
-    if not isinstance(operator, AveragePool):
-        return None
-    whole = operator.count_include_pad or not any(operator.padding)
-    if operator.ceil or not whole or any(step != 1 for step in operator.dilation):
-        return None
-    return SumPool(operator.window, operator.stride, operator.dilation, operator.padding)

@@ -22,12 +22,16 @@ def fold_batch_norm(network: GraphView) -> None:
     fold_all(network, _recognize)
 
 
-def _recognize(shapes: Shapes, node: Node) -> ChannelAffine | None:
-    if not isinstance(node.operator, BatchNorm):
-        return None
+def batch_norm_affine(node: Node) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return factor and term of a BatchNorm, float64 (channels,); None if they are computed."""
     values = [float_constant(node.input(slot)) for slot in range(1, 5)]
     scale, bias, mean, variance = values
     if scale is None or bias is None or mean is None or variance is None:
         return None
     factor = scale / np.sqrt(variance + node.operator.epsilon)
-    return ChannelAffine(node.input(0), 1, factor, bias - mean * factor)
+    return factor, bias - mean * factor
+
+
+def _recognize(shapes: Shapes, node: Node) -> ChannelAffine | None:
+    found = batch_norm_affine(node) if isinstance(node.operator, BatchNorm) else None
+    return None if found is None else ChannelAffine(node.input(0), 1, *found)

@@ -50,7 +50,7 @@ def insert_activ_quantizers(
     input_bits : int
         Of the network's input, which is quantized to a fixed-point format.
     input_range : float
-        Span of the input: its largest magnitude, rounded up to what suits the data.
+        Largest magnitude of the input; samples in ``calibration`` must not exceed it.
     signed_input : bool
         Whether the input has negative values.
     calibration : array (batch, *shape), or a mapping of them by input name, optional
@@ -70,9 +70,11 @@ def insert_activ_quantizers(
     """
     if not (np.isfinite(init_alpha) and init_alpha > 0):
         raise DataError(f"init_alpha is {init_alpha}, expected a positive number")
+    if calibration is not None:
+        _expect_inputs(graph_feeds(network, calibration), input_range, signed_input)
     twin = network.clone()
     require_trainable(twin)
-    bits = bits_of_layers(twin, LayerBits(int(nb_bits), int(nb_bits)), layer_bits, None, last_bits)
+    bits = bits_of_layers(twin, LayerBits(nb_bits, nb_bits), layer_bits, None, last_bits)
     shared: dict[int, Node] = {}
     bounds: dict[Node, Node] = {}
     for site in find_sites(twin, bits, joined_bits, signed_input):
@@ -97,6 +99,22 @@ def insert_activ_quantizers(
         initialize(twin, calibration)
         _set_bounds(twin, bounds, graph_feeds(twin, calibration))
     network.become(twin)
+
+
+def _expect_inputs(feeds: Mapping[str, np.ndarray], input_range: float, signed_input: bool) -> None:
+    """Refuse samples that the quantizer of the input would cut."""
+    for name, array in feeds.items():
+        largest = float(np.abs(array).max())
+        if largest > input_range:
+            raise DataError(
+                f"input {name} reaches {largest:g} in the calibration, input_range is "
+                f"{input_range:g}; pass the range of the data"
+            )
+        if array.min() < 0 and not signed_input:
+            raise DataError(
+                f"input {name} has negative values in the calibration, expected none with "
+                "signed_input=False"
+            )
 
 
 def _producer(network: GraphView, name: str, value: float) -> Node:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from aidge_quant.graph import GraphView, Node
+from aidge_quant.ops.quantization import round_half_up
 from aidge_quant.qat.freezing import freeze
 from aidge_quant.qat.sites import quantizer_of
 from aidge_quant.qat.weights import integer_weight, quantizer_step
@@ -34,5 +35,5 @@ def freeze_batch_norms(network: GraphView) -> None:
 def _round(network: GraphView, layer: Node) -> None:
     unit = quantizer_step(quantizer_of(layer.input(0))) * integer_weight(layer).unit
     source = layer.input(2).node
-    value = np.floor(np.asarray(source.operator.value, np.float64) / unit + 0.5) * unit
+    value = round_half_up(np.asarray(source.operator.value, np.float64) / unit) * unit
     set_value(source, value.astype(np.float32))

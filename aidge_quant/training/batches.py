@@ -34,10 +34,16 @@ def batches(
         If there is no batch, as when a generator is used a second time: pass a function then.
     """
     if isinstance(data, tuple):
+        if len(data) != 2 or any(part is None for part in data):
+            raise DataError("the data are a tuple, expected the pair of samples and labels")
         x, y = data
         yield from _of_arrays(x, y, batch_size, rng)
         return
     source = data() if callable(data) else data
+    if not isinstance(source, Iterable):
+        raise DataError(
+            f"the data are a {type(source).__name__}, expected a pair of arrays or batches of pairs"
+        )
     total = len(source) if isinstance(source, Sized) else 0
     count = 0
     for count, (x, y) in enumerate(source, start=1):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                 for name in stored.files
                 if name.startswith("array/")
             }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise FileError(f"{path} is no checkpoint of a training: {error}") from error
     if not isinstance(notes, dict) or notes.get("format") != _FORMAT:
         raise FileError(f"{path} is no checkpoint of this version: expected {_FORMAT!r}")

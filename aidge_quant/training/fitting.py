@@ -1,5 +1,6 @@
 """fit: train the parameters of a graph, epoch by epoch."""
 
+import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +13,7 @@ import numpy as np
 from aidge_quant.errors import DataError, GraphError
 from aidge_quant.executor import Arrays, evaluate, graph_feeds
 from aidge_quant.graph import GraphView, Node
-from aidge_quant.ops import BatchNorm, Softmax
+from aidge_quant.ops import BatchNorm, Producer, Softmax
 from aidge_quant.training import checkpoint as files
 from aidge_quant.training.batches import Data, batches
 from aidge_quant.training.gradients import loss_and_gradients
@@ -127,7 +128,7 @@ def fit(
     UnsupportedError
         If an operator between a parameter and the output has no backward.
     """
-    _require(network, epochs, batch_size, loss, validation, patience)
+    _require(network, epochs, batch_size, loss, validation, patience, seed, clip_norm)
     trainer = _Trainer(network, optimizer or SGD(), (*DEFAULT_GROUPS, *groups), clip_norm)
     history: list[Epoch] = []
     path = None if checkpoint is None else Path(checkpoint)
@@ -264,8 +265,9 @@ class _Trainer:
         for name, state in self.states.items():
             arrays |= {f"{part}/{name}": value for part, value in state.items()}
         notes: dict[str, Any] = {
-            "seed": seed,
-            "optimizer": type(self.optimizer).__name__,
+            "seed": int(seed),
+            "optimizer": repr(self.optimizer),
+            "network": _signature(self.network),
             "history": [asdict(epoch) for epoch in history],
             "best": [self.best_number, self.best_loss if self.best else None],
         }
@@ -277,8 +279,13 @@ class _Trainer:
         values = {n.removeprefix("value/"): a for n, a in arrays.items() if n.startswith("value/")}
         now = self._values()
         fits = {n: a.shape for n, a in values.items()} == {n: a.shape for n, a in now.items()}
-        if not fits or notes["optimizer"] != type(self.optimizer).__name__:
-            raise DataError(f"{path} belongs to another network or optimizer; remove it")
+        if not fits or notes["network"] != _signature(self.network):
+            raise DataError(f"{path} belongs to another network; remove it")
+        if notes["optimizer"] != repr(self.optimizer):
+            raise DataError(
+                f"{path} was written with {notes['optimizer']}, now it is {self.optimizer!r}; "
+                "go on with the same, or remove the file"
+            )
         if notes["seed"] != seed:
             raise DataError(f"{path} was written with seed {notes['seed']}, now it is {seed}")
         self._set(values)
@@ -292,7 +299,8 @@ class _Trainer:
         return [Epoch(**entry) for entry in notes["history"]]
 
     def _holders(self) -> dict[str, Node]:
-        holders = {parameter.name: parameter.node for parameter in self.trained}
+        # All parameters, also those that do not train: the first batch may have set their steps.
+        holders = {parameter.name: parameter.node for parameter in parameters(self.network)}
         for node in self.network.topological():
             if isinstance(node.operator, BatchNorm):
                 holders |= {node.input(slot).node.name: node.input(slot).node for slot in (3, 4)}
@@ -304,6 +312,17 @@ class _Trainer:
     def _set(self, values: Mapping[str, np.ndarray]) -> None:
         for name, node in self._holders().items():
             set_value(node, values[name])
+
+
+def _signature(network: GraphView) -> str:
+    """Return SHA-256 (hexadecimal) of nodes, operators but for their values, and edges."""
+    lines = []
+    for node in network.topological():
+        operator = node.operator
+        shown = operator.value.shape if isinstance(operator, Producer) else repr(operator)
+        inputs = [None if p is None else (p.node.name, p.index) for p in node.inputs]
+        lines.append(f"{node.name} {operator.type} {shown} {inputs}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _validate(network: GraphView, data: Data, loss: LossFunction) -> tuple[float, float | None]:
@@ -326,10 +345,17 @@ def _require(
     loss: LossFunction,
     validation: Data | None,
     patience: int | None,
+    seed: int,
+    clip_norm: float | None,
 ) -> None:
     network.check()
-    if epochs < 1 or batch_size < 1:
-        raise DataError(f"epochs is {epochs}, batch_size {batch_size}, expected at least 1 each")
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(value, int | np.integer) or value < 1:
+            raise DataError(f"{name} is {value!r}, expected a whole number from 1")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise DataError(f"seed is {seed!r}, expected a whole number from 0")
+    if clip_norm is not None and not clip_norm > 0:
+        raise DataError(f"clip_norm is {clip_norm!r}, expected a number above 0")
     if patience is not None and (patience < 1 or validation is None):
         raise DataError("patience needs validation data, and is at least 1")
     if len(network.outputs) != 1:

@@ -134,7 +134,7 @@ def forward(
             values[source] = (source.operator.value,)
             arrays[1] = source.operator.value
         try:
-            if train and isinstance(operator, BatchNorm):
+            if train and isinstance(operator, BatchNorm) and not _is_frozen(node):
                 result, mean, variance = operator.batch_forward(*arrays[:3])
                 batches[node] = (mean, variance)
                 _follow(node, mean, variance, result.size // mean.size)
@@ -144,6 +144,11 @@ def forward(
             raise type(error)(f"{node.name} ({node.type}): {error}") from error
         values[node] = result if isinstance(result, tuple) else (result,)
     return nodes, values, batches
+
+
+def _is_frozen(node: Node) -> bool:
+    """Whether the statistics of a BatchNorm are constants that no training may change."""
+    return bool(getattr(node.input(3).node.operator, "constant", False))
 
 
 def _lacks_step(node: Node) -> bool:

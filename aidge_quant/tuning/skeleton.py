@@ -13,12 +13,10 @@ from aidge_quant.graph import Annotation, GraphView, Node
 from aidge_quant.ops import (
     FC,
     Add,
-    AveragePool,
     Clip,
     Concat,
     Conv,
     Flatten,
-    GlobalAveragePool,
     Input,
     Mul,
     Producer,
@@ -30,6 +28,7 @@ from aidge_quant.ops import (
     SumPool,
     Unsqueeze,
 )
+from aidge_quant.ops.pooling import as_sum
 from aidge_quant.ptq import insert_scaling_nodes
 from aidge_quant.ptq.flow import (
     activation_quantizers,
@@ -162,26 +161,13 @@ def _sum_pools(graph: GraphView) -> None:
     shapes = infer_shapes(graph)
     sizes = {n: shapes[n.input(0).node][n.input(0).index][2:] for n in graph.nodes if n.inputs}
     for node in graph.topological():
-        operator = node.operator
-        if isinstance(operator, GlobalAveragePool):
-            spatial = sizes[node]
-            rank = len(spatial)
-            window = SumPool(spatial, (1,) * rank, (1,) * rank, (0,) * (2 * rank))
-        elif isinstance(operator, AveragePool) and _whole_windows(operator):
-            window = SumPool(operator.window, operator.stride, operator.dilation, operator.padding)
-        else:
-            continue
-        if _reaches_merge(graph, node):
+        window = as_sum(node.operator, sizes.get(node, ()))
+        if window is None or _reaches_merge(graph, node):
             continue
         node.operator = window
         count = int(np.prod(window.window))
         added = _scale(graph, node, f"{node.name}_Scaling", 1 / count)
         added.annotations.pop(Annotation.PRECISION, None)
-
-
-def _whole_windows(operator: AveragePool) -> bool:
-    whole = operator.count_include_pad or not any(operator.padding)
-    return whole and not operator.ceil and all(step == 1 for step in operator.dilation)
 
 
 def _reaches_merge(graph: GraphView, node: Node) -> bool:

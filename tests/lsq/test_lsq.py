@@ -5,11 +5,11 @@ import pytest
 import trained_networks as nets
 
 import aidge_quant as aq
-from aidge_quant import lsq
+from aidge_quant import lsq, ops
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, GraphError, UnsupportedError
 from aidge_quant.executor import run
-from aidge_quant.ops import LSQ, BatchNorm, Quantizer, Softmax, producer
+from aidge_quant.ops import LSQ, BatchNorm, Clip, Quantizer, Softmax, producer
 from aidge_quant.training import SGD, fit
 
 X, Y = nets.samples(120)
@@ -247,3 +247,51 @@ def test_a_network_is_set_up_once():
     with pytest.raises(GraphError, match="without quantizers"):
         lsq.setup_quantizers(graph, 4)
     assert str(graph) == before
+
+
+def with_pool(padding, count_include_pad=False):
+    make = nets.Maker("pool")
+    x = make.relu(make.conv(make.input, "conv", (4, 2, 3, 3)), "relu")
+    pool = ops.AveragePool((3, 3), (2, 2), (1, 1), padding, False, count_include_pad)
+    return make.finish(make.graph.add(pool, (x,), "pool"), 64)
+
+
+def test_pools_that_the_integer_network_would_round_twice_are_refused():
+    with pytest.raises(UnsupportedError, match=r"pool \(AveragePool\): its windows are cut"):
+        lsq.setup_quantizers(with_pool((1, 1, 1, 1)), 4, calibration=X)
+    lsq.setup_quantizers(with_pool((1, 1, 1, 1), True), 4, calibration=X)
+
+
+def test_training_goes_on_without_moving_frozen_statistics():
+    graph = nets.chain()
+    lsq.setup_quantizers(graph, 4, calibration=X, fold_batch_norms=False)
+    fit(graph, (X, Y), epochs=1, batch_size=20, optimizer=SGD(0.02))
+    lsq.freeze_batch_norms(graph)
+    (norm,) = (node for node in graph.nodes if isinstance(node.operator, BatchNorm))
+    before = [norm.input(slot).node.operator.value.copy() for slot in (3, 4)]
+    fit(graph, (X, Y), epochs=1, batch_size=20, optimizer=SGD(0.02))
+    for slot, value in zip((3, 4), before, strict=True):
+        np.testing.assert_array_equal(norm.input(slot).node.operator.value, value)
+
+
+def test_a_clip_behind_a_fork_rounds_its_bounds_as_training_does_or_says_so(caplog):
+    """Bounds of half a step: with single shifts -1.5 is -1, and both ends say that."""
+    graph = lsq_fork(3.0)
+    lsq.setup_quantizers(graph, 8, power_of_two=True, calibration=X)
+    steps = [n for n in graph.nodes if n.name.endswith("_lsq_ss")]
+    for node in steps:
+        node.operator = producer(np.full(1, 2.0, np.float32))
+    lsq.post_training_transform(graph, True)
+    assert "not on the grid" in caplog.text
+    (clip,) = (node for node in graph.nodes if isinstance(node.operator, Clip))
+    assert (clip.operator.lower, clip.operator.upper) == (-1.0, 2.0)
+
+
+def lsq_fork(bound):
+    """Return a network in which an Add and a Clip read one convolution."""
+    make = nets.Maker("fork")
+    x = make.conv(make.input, "conv", (4, 2, 3, 3))
+    clipped = make.graph.add(ops.Clip(-bound, bound), (x,), "clip")
+    inner = make.conv(clipped, "inner", (4, 4, 3, 3))
+    total = make.graph.add(ops.Add(), (x, inner), "add")
+    return make.finish(make.relu(total, "relu"), 256)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aidge_quant import ops
-from aidge_quant.errors import DtypeError, ShapeError
+from aidge_quant.errors import DataError, DtypeError, ShapeError
 from aidge_quant.ops import DoReFaMode
 
 COUNT = 10_000
@@ -214,3 +214,9 @@ def test_a_bias_is_rounded_to_the_product_of_two_steps():
     g, found = gradients(operator, x, *steps)
     np.testing.assert_array_equal(found[0], g)
     assert found[1:] == (None, None)
+
+
+@pytest.mark.parametrize("attributes", [(3, 0), (3, "Default"), (0,)])
+def test_a_dorefa_that_is_none_is_refused(attributes):
+    with pytest.raises(DataError, match="DoReFa: (mode|range) is"):
+        ops.DoReFa(*attributes)

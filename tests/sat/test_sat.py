@@ -77,7 +77,7 @@ def test_nodes_are_where_the_page_says():
     assert [o.name for o in graph.outputs] == ["output"]
     kinds = {n.name: n.operator for n in graph.nodes if isinstance(n.operator, CGPACT | FixedQ)}
     assert {name: op.type for name, op in kinds.items()} == {
-        "input_fixed" if "input_fixed" in kinds else "conv_fixed": "FixedQ",
+        "conv_fixed": "FixedQ",
         "inner_i_cgpact": "CGPACT",
         "fc_i_cgpact": "CGPACT",
     }
@@ -99,7 +99,11 @@ def types_on(graph, layer):
 def test_tensors_that_may_be_negative_get_another_quantizer():
     graph = nets.linear_bottleneck()
     sat.insert_sat_nodes(graph, True)
-    sat.insert_activ_quantizers(graph, 4, calibration=X)
+    with pytest.raises(DataError, match="reaches .* in the calibration, input_range is 1"):
+        sat.insert_activ_quantizers(graph, 4, calibration=X)
+    with pytest.raises(DataError, match="negative values in the calibration"):
+        sat.insert_activ_quantizers(graph, 4, input_range=4, signed_input=False, calibration=X)
+    sat.insert_activ_quantizers(graph, 4, input_range=4, calibration=X)
     signed = {n.name: n.operator.range for n in graph.nodes if isinstance(n.operator, LSQ)}
     assert (-128, 127) in signed.values()
     bounds = [n.input(1).node.operator.value for n in graph.nodes if isinstance(n.operator, CGPACT)]
@@ -147,7 +151,7 @@ def test_wrong_orders_are_refused():
         sat.insert_activ_quantizers(graph, 4, 0)
     assert str(graph) == before
     sat.insert_sat_nodes(graph, False)
-    with pytest.raises(GraphError, match=r"comes from conv_w_tanh_clamp already|already"):
+    with pytest.raises(GraphError, match="already"):
         sat.insert_param_clamping(graph)
     with pytest.raises(GraphError, match="has a ScaleAdjust already"):
         sat.insert_param_scaling_adjust(graph, False)

@@ -180,15 +180,32 @@ def test_a_continued_training_equals_one_without_interruption(tmp_path, optimize
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     path = tmp_path / "state.npz"
     fit(network(), samples(), epochs=1, checkpoint=path)
-    with pytest.raises(DataError, match="another network or optimizer"):
+    with pytest.raises(DataError, match="belongs to another network"):
         fit(network(normalize=False), samples(), epochs=2, checkpoint=path)
-    with pytest.raises(DataError, match="another network or optimizer"):
-        fit(network(), samples(), epochs=2, checkpoint=path, optimizer=Adam())
+    for optimizer in (Adam(), SGD(9.0)):
+        with pytest.raises(DataError, match=r"was written with SGD\(.*, now it is"):
+            fit(network(), samples(), epochs=2, checkpoint=path, optimizer=optimizer)
     with pytest.raises(DataError, match="with seed 0, now it is 1"):
         fit(network(), samples(), epochs=2, checkpoint=path, seed=1)
-    path.write_bytes(b"PK something")
-    with pytest.raises(FileError, match="no checkpoint"):
-        fit(network(), samples(), epochs=2, checkpoint=path)
+    whole = path.read_bytes()
+    for content in (b"PK something", b"", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(FileError, match="no checkpoint"):
+            fit(network(), samples(), epochs=2, checkpoint=path)
+
+
+@pytest.mark.parametrize("data", [None, (), (1, 2, 3), (np.zeros((2, 2, 6, 6)), None)])
+def test_data_that_are_no_pair_are_refused(data):
+    with pytest.raises(DataError, match="expected"):
+        fit(network(), data, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "options", [{"epochs": 1.5}, {"epochs": 0}, {"seed": -1}, {"clip_norm": -1.0}]
+)
+def test_options_that_are_no_numbers_of_their_kind_are_refused(options):
+    with pytest.raises(DataError, match="expected a"):
+        fit(network(), samples(), **{"epochs": 1, **options})
 
 
 def test_patience_stops_and_takes_the_best():

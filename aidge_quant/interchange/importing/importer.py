@@ -12,7 +12,7 @@ from aidge_quant.graph import Annotation, GraphView, Node, Port
 from aidge_quant.graph.names import free_name
 from aidge_quant.interchange.importing.constants import Constants
 from aidge_quant.interchange.importing.hoisting import Origin, is_bound
-from aidge_quant.interchange.importing.ratios import power_of_two, snapped
+from aidge_quant.interchange.importing.ratios import snapped
 from aidge_quant.interchange.importing.records import Record, logger, read_records
 from aidge_quant.interchange.importing.values import (
     ACCUMULATOR,
@@ -33,7 +33,7 @@ from aidge_quant.ops import (
     Quantizer,
     ReLU,
 )
-from aidge_quant.ops.quantization import HALF_EVEN, HALF_UP
+from aidge_quant.ops.quantization import HALF_EVEN, HALF_UP, as_shift
 
 INT32 = (-(2**31 - 1), 2**31 - 1)
 
@@ -242,7 +242,7 @@ class Importer:
             factor, rounding, multiplier = self._factor(node, value, grid, record)
             if value.kind == STORED or multiplier != 1:
                 port = self.multiplied(port, multiplier, node.name)
-            shift, scale = power_of_two(factor), np.asarray(factor, np.float64)
+            shift, scale = as_shift(factor), np.asarray(factor, np.float64)
         else:
             raise self.refuse(node, f"it quantizes {value.kind}s")
         if scale.size > 1 and (scale == scale.reshape(-1)[0]).all():

@@ -42,11 +42,3 @@ def snapped(factor: float) -> float:
     """
     nearest = 2.0 ** np.rint(np.log2(factor))
     return float(nearest) if abs(factor / nearest - 1) <= 2.0**-22 else factor
-
-
-def power_of_two(factor: np.ndarray) -> np.ndarray | None:
-    """Return the right shifts k with factor == 2**-k, or None where one has none in -30 to 30."""
-    mantissa, exponent = np.frexp(np.asarray(factor, np.float64))
-    shift = 1 - exponent.astype(np.int64)
-    exact = (mantissa == 0.5).all() and (np.abs(shift) <= 30).all()
-    return shift if exact else None

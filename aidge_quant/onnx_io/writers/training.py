@@ -1,8 +1,8 @@
 """Operators for training, expanded into standard operators: they compute what was trained.
 
 Such a model runs in any ONNX runtime, but the reader does not take it: Floor, Sign and Round are
-not among the operators that it reads on data. Just below one half the sum
-|x| + 0.5 is rounded to 1 in floats; there, and nowhere else, the expansion rounds another way.
+not among the operators that it reads on data. Values within some float32 steps of a tie may be
+rounded another way: |x| + 0.5 is a sum in floats, and BiasQuantizer divides in float32 here.
 """
 
 import math
@@ -12,13 +12,13 @@ from aidge_quant.errors import GraphError
 from aidge_quant.onnx_io.node_writer import NodeWriter, Wire
 from aidge_quant.onnx_io.tensors import TYPE_NUMBERS
 from aidge_quant.onnx_io.writers.registry import writes
-from aidge_quant.ops import DoReFaMode
+from aidge_quant.ops import DoReFaMode, Producer
 
 
 @writes("LSQ")
 def lsq(node: NodeWriter) -> None:
     """Write step * min(max(round(x / step), lower), upper)."""
-    operator, step = node.operator, node.input(1)
+    operator, step = node.operator, _positive(node, 1)
     if operator.power_of_two:  # type: ignore[attr-defined]
         step = _power_of_two(node, step, "step")
     ratio = node.emit("Div", node.input(), step, suffix="ratio")
@@ -33,7 +33,7 @@ def lsq(node: NodeWriter) -> None:
 @writes("BiasQuantizer")
 def bias_quantizer(node: NodeWriter) -> None:
     """Write unit * floor(x / unit + 0.5)."""
-    steps = [node.input(1), node.input(2)]
+    steps = [_positive(node, 1), _positive(node, 2)]
     if node.operator.power_of_two:  # type: ignore[attr-defined]
         steps = [_power_of_two(node, step, f"step{i}") for i, step in enumerate(steps)]
     larger = max(steps, key=lambda wire: len(wire.shape))
@@ -45,7 +45,7 @@ def bias_quantizer(node: NodeWriter) -> None:
 @writes("CGPACT")
 def cgpact(node: NodeWriter) -> None:
     """Write alpha / R * round(R * min(max(x / alpha, 0), 1))."""
-    levels, alpha = node.operator.range, node.input(1)  # type: ignore[attr-defined]
+    levels, alpha = node.operator.range, _positive(node, 1)  # type: ignore[attr-defined]
     part = _bounded(node, node.emit("Div", node.input(), alpha, suffix="ratio"), 0, 1)
     scaled = node.emit("Mul", part, node.scalar(levels, "levels"), suffix="scaled")
     step = node.emit("Div", alpha, node.scalar(levels, "divisor"), suffix="step")
@@ -146,3 +146,14 @@ def _power_of_two(node: NodeWriter, step: Wire, suffix: str) -> Wire:
     whole = node.emit("Floor", raised, suffix=f"{suffix}_exponent")
     two = node.scalar(2, f"{suffix}_two")
     return node.emit("Pow", two, whole, suffix=f"{suffix}_power", shape=step.shape)
+
+
+def _positive(node: NodeWriter, slot: int) -> Wire:
+    """Return a step or bound, which must be above 0 where it is a parameter."""
+    source = node.node.input(slot).node.operator
+    if isinstance(source, Producer) and not (source.value > 0).all():
+        raise GraphError(
+            f"its step or bound {node.node.input(slot).node.name} is {source.value.reshape(-1)}, "
+            "expected numbers above 0; call aidge_quant.training.initialize first, or train"
+        )
+    return node.input(slot)

@@ -1,0 +1,37 @@
+"""What the integers of a tensor are, as its quantizer for training says."""
+
+from dataclasses import dataclass
+
+from aidge_quant.dtypes import dtype
+from aidge_quant.graph import Node
+from aidge_quant.ops import CGPACT
+from aidge_quant.qat.weights import quantizer_step
+
+
+@dataclass(frozen=True)
+class Format:
+    """The integers of a tensor: real value of one unit, the interval, and how reals were rounded.
+
+    ``half_up``: as single shifts round; else half away from zero.
+    """
+
+    unit: float
+    lower: int
+    upper: int
+    half_up: bool = False
+
+    @property
+    def element_type(self) -> dtype:
+        """The smallest type that holds them."""
+        kinds = (dtype.uint4, dtype.uint8) if self.lower >= 0 else (dtype.int4, dtype.int8)
+        wide = dtype.uint16 if self.lower >= 0 else dtype.int16
+        fits = (kind for kind in kinds if kind.min <= self.lower and self.upper <= kind.max)
+        return next(fits, wide)
+
+
+def format_of(quantizer: Node) -> Format:
+    """Return the format that a quantizer of activations trained."""
+    operator = quantizer.operator
+    lower, upper = (0, operator.range) if isinstance(operator, CGPACT) else operator.range
+    half_up = bool(getattr(operator, "power_of_two", False))
+    return Format(quantizer_step(quantizer), lower, upper, half_up)
