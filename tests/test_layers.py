@@ -16,7 +16,7 @@ ROWS = (
     ("ops",),
     ("executor", "recipes"),
     ("ptq", "training", "onnx_io"),
-    ("qat",),
+    ("qat", "interop"),
     ("lsq", "sat"),
     ("integer",),
     ("memory",),
@@ -31,6 +31,7 @@ LEVEL = {unit: level for level, row in enumerate(ROWS) for unit in row}
 RESERVED = {
     "onnx": {"onnx_io"},
     "jinja2": {"export", "report"},
+    "torch": {"interop"},
     "aidge_quant._kernels": {"kernels"},
 }
 
