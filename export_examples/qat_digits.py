@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sklearn.datasets import load_digits
 
 import aidge_quant as aq
@@ -86,19 +85,16 @@ def main() -> None:
     console.print(f"quantized             {accuracy(aq.run(graph, images), labels):8.2%}")
 
     # 3. Training, with the quantizers in the graph.
-    columns = (TextColumn("training"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=arguments.epochs)
-        fit(
-            graph,
-            train,
-            epochs=arguments.epochs,
-            batch_size=32,
-            optimizer=SGD(0.01, weight_decay=1e-4),
-            augment=shifted,
-            seed=7,
-            progress=lambda epoch, done: bar.update(task, completed=epoch - 1 + done),
-        )
+    fit(
+        graph,
+        train,
+        epochs=arguments.epochs,
+        batch_size=32,
+        optimizer=SGD(0.01, weight_decay=1e-4),
+        augment=shifted,
+        seed=7,
+        progress=True,
+    )
     trained = aq.run(graph, images)
     console.print(f"trained               {accuracy(trained, labels):8.2%}")
 

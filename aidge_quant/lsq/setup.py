@@ -5,13 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from aidge_quant.errors import DataError
-from aidge_quant.executor import Arrays, graph_feeds
+from aidge_quant.executor import Arrays
 from aidge_quant.graph import GraphView, Node
 from aidge_quant.ops import LSQ, BiasQuantizer, Producer
-from aidge_quant.qat.bits import LayerBits, bits_of_layers, weight_range
+from aidge_quant.qat.bits import LayerBits, bits_of_layers, require_bits, weight_range
 from aidge_quant.qat.prepare import prepare_training
 from aidge_quant.qat.sites import find_sites, place, quantizer_of
-from aidge_quant.training.gradients import initialize
+from aidge_quant.training.gradients import calibration_feeds, initialize
 
 
 def setup_quantizers(
@@ -43,7 +43,7 @@ def setup_quantizers(
         Of weights and data of the first layers and of the last ones.
     layer_bits : mapping of ``LayerBits`` by name, optional
         Of single layers; the last word.
-    joined_bits : int
+    joined_bits : int, 2 to 8
         Of tensors that an Add or a pool reads: 8, as in published results these stay in float.
     power_of_two : bool
         Train with steps that are powers of two, so that every layer of the integer network ends in
@@ -76,13 +76,12 @@ def setup_quantizers(
     twin = network.clone()
     if power_of_two and not fold_batch_norms:
         raise DataError("power_of_two needs fold_batch_norms: a BatchNorm scales every channel")
-    if not 2 <= joined_bits <= 8:
-        raise DataError(f"joined_bits is {joined_bits}, expected 2 to 8")
+    require_bits(joined_bits, "joined_bits")
     prepare_training(twin, fold_batch_norms)
     default = LayerBits(nb_bits, nb_bits if activation_bits is None else activation_bits)
     bits = bits_of_layers(twin, default, layer_bits, first_bits, last_bits)
     signed = calibration is None or any(
-        array.min() < 0 for array in graph_feeds(twin, calibration).values()
+        array.min() < 0 for array in calibration_feeds(twin, calibration).values()
     )
     steps: dict[int, Node] = {}
     for site in find_sites(twin, bits, joined_bits, signed):

@@ -26,9 +26,19 @@ class LayerBits:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name, bits in (("weight", self.weight), ("activation", self.activation)):
-            if not isinstance(bits, int | np.integer) or not 2 <= bits <= 8:
-                raise DataError(f"{name} bits are {bits!r}, expected a whole number from 2 to 8")
+        require_bits(self.weight, "weight bits")
+        require_bits(self.activation, "activation bits")
+
+
+def require_bits(bits: int, name: str) -> None:
+    """Refuse what is no number of bits of an integer network.
+
+    Raises
+    ------
+    DataError
+    """
+    if not isinstance(bits, int | np.integer) or not 2 <= bits <= 8:
+        raise DataError(f"{name}: {bits!r}, expected a whole number from 2 to 8")
 
 
 def bits_of_layers(

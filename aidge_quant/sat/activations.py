@@ -9,10 +9,10 @@ from aidge_quant.executor import Arrays, evaluate, graph_feeds
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.ops import CGPACT, LSQ, FixedQ, Producer
 from aidge_quant.ops.learned_quantization import initial_step
-from aidge_quant.qat.bits import LayerBits, bits_of_layers
+from aidge_quant.qat.bits import LayerBits, bits_of_layers, require_bits
 from aidge_quant.qat.prepare import require_trainable
 from aidge_quant.qat.sites import find_sites, place
-from aidge_quant.training.gradients import initialize
+from aidge_quant.training.gradients import calibration_feeds, initialize
 from aidge_quant.training.parameters import set_value
 
 
@@ -45,9 +45,9 @@ def insert_activ_quantizers(
         Of what the last layers read.
     layer_bits : mapping of ``LayerBits`` by name, optional
         Of what single layers read: their ``activation`` counts here.
-    joined_bits : int
+    joined_bits : int, 2 to 8
         Of tensors that an Add or a pool reads.
-    input_bits : int
+    input_bits : int, 2 to 8
         Of the network's input, which is quantized to a fixed-point format.
     input_range : float
         Largest magnitude of the input; samples in ``calibration`` must not exceed it.
@@ -68,10 +68,13 @@ def insert_activ_quantizers(
     integer network stores them as well. Every quantizer is where that network stores a tensor: the
     layers that read one share it.
     """
-    if not (np.isfinite(init_alpha) and init_alpha > 0):
-        raise DataError(f"init_alpha is {init_alpha}, expected a positive number")
+    for number, name in ((init_alpha, "init_alpha"), (input_range, "input_range")):
+        if not (np.isfinite(number) and number > 0):
+            raise DataError(f"{name} is {number}, expected a positive number")
+    for count, name in ((joined_bits, "joined_bits"), (input_bits, "input_bits")):
+        require_bits(count, name)
     if calibration is not None:
-        _expect_inputs(graph_feeds(network, calibration), input_range, signed_input)
+        _expect_inputs(calibration_feeds(network, calibration), input_range, signed_input)
     twin = network.clone()
     require_trainable(twin)
     bits = bits_of_layers(twin, LayerBits(nb_bits, nb_bits), layer_bits, None, last_bits)

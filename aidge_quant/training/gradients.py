@@ -1,10 +1,11 @@
 """Gradients of a loss with respect to the parameters of a graph, by reverse accumulation."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from aidge_quant.errors import AidgeQuantError, GraphError
+from aidge_quant.errors import AidgeQuantError, DataError, GraphError
 from aidge_quant.executor import Arrays, graph_feeds
 from aidge_quant.graph import GraphView, Node, Port
 from aidge_quant.ops import LSQ, BatchNorm, Conv, Input, Producer
@@ -28,9 +29,36 @@ def initialize(graph: GraphView, x: Arrays) -> None:
     graph : GraphView
     x : array (batch, *shape), or a mapping of them by input name
         As the float network is fed. ``fit`` does it with its first batch.
+
+    Raises
+    ------
+    DataError
+        If a value is NaN or infinite.
+    GraphError
+        If a quantizer sees nothing but zeros.
     """
+    feeds = calibration_feeds(graph, x)
     if any(_lacks_step(node) for node in graph.nodes):
-        forward(graph, graph_feeds(graph, x), train=False, first=True)
+        forward(graph, feeds, train=False, first=True)
+
+
+def calibration_feeds(graph: GraphView, x: Arrays) -> dict[str, np.ndarray]:
+    """Return samples by input name, as the graph takes them.
+
+    Raises
+    ------
+    DataError
+        If a value is NaN or infinite: no step or bound follows from it.
+    """
+    feeds = graph_feeds(graph, x)
+    for name, array in feeds.items():
+        wrong = ~np.isfinite(array)
+        if wrong.any():
+            raise DataError(
+                f"input {name}: {int(wrong.sum())} values of the calibration are NaN or infinite, "
+                "expected finite ones; leave these samples out"
+            )
+    return dict(feeds)
 
 
 def loss_and_gradients(
@@ -161,6 +189,11 @@ def _lacks_step(node: Node) -> bool:
 
 def _set_step(operator: LSQ, source: Node, data: np.ndarray) -> None:
     value = initial_step(data, operator.range[1])
+    if not math.isfinite(value):
+        raise DataError(
+            f"{source.name}: its quantizer sees values that are NaN or infinite, or too large for "
+            f"{data.dtype}; look at the data and at the values of the network"
+        )
     if value == 0:
         raise GraphError(
             f"{source.name}: its quantizer sees nothing but zeros, so no step follows from them; "

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aidge_quant.errors import DataError, ShapeError
+from aidge_quant.errors import DataError, DtypeError, ShapeError
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
@@ -15,7 +15,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.nda
 
     Raises
     ------
-    ShapeError, DataError
+    ShapeError, DtypeError, DataError
         If the labels do not fit the logits.
     """
     if logits.ndim != 2:
@@ -52,9 +52,19 @@ def mean_squared_error(outputs: np.ndarray, targets: np.ndarray) -> tuple[float,
 def _targets(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     if labels.shape == logits.shape and labels.dtype.kind == "f":
         return labels.astype(logits.dtype)
+    if labels.shape == logits.shape and labels.ndim == 2:
+        raise DtypeError(
+            f"labels have shape {labels.shape} and type {labels.dtype}, expected floats in that "
+            "shape, one-hot or not; pass labels.astype(np.float32), or labels.argmax(axis=1)"
+        )
     if labels.shape != logits.shape[:1]:
-        raise ShapeError(f"labels have shape {labels.shape}, logits {logits.shape}")
+        raise ShapeError(
+            f"labels have shape {labels.shape}, expected ({len(logits)},) of classes or "
+            f"{logits.shape} of probabilities"
+        )
     classes = labels.astype(np.int64)
+    if (classes != labels).any():
+        raise DataError("labels are not whole numbers, expected the numbers of classes")
     if classes.size and not 0 <= classes.min() <= classes.max() < logits.shape[1]:
         raise DataError(
             f"labels span {classes.min()} to {classes.max()}, expected 0 to {logits.shape[1] - 1}"

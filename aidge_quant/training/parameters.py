@@ -1,11 +1,12 @@
 """Which values of a graph train, and how fast each kind of them does."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from aidge_quant.errors import GraphError
 from aidge_quant.graph import GraphView, Node
 from aidge_quant.ops import CGPACT, LSQ, BatchNorm, BiasQuantizer, Operator, Producer
 
@@ -20,6 +21,9 @@ class Kind:
     ALPHA = "alpha"  #: of a CGPACT
     OTHER = "other"
 
+
+#: All of them.
+KINDS = (Kind.WEIGHT, Kind.BIAS, Kind.NORMALIZATION, Kind.STEP, Kind.ALPHA, Kind.OTHER)
 
 #: Kinds that stay positive: one update takes at most half of them away.
 POSITIVE = (Kind.STEP, Kind.ALPHA)
@@ -109,6 +113,31 @@ def kind_of(operator: Operator, slot: int) -> str | None:
 def set_value(node: Node, value: np.ndarray) -> None:
     """Give a producer another value, in place."""
     node.operator = dataclasses.replace(node.operator, value=value)
+
+
+def require_members(found: Sequence[Parameter], groups: Iterable[Group]) -> None:
+    """Refuse groups that none of the parameters is in, and names that none of them has.
+
+    Raises
+    ------
+    GraphError
+        With what there is instead.
+    """
+    present = {kind: [p.name for p in found if p.kind == kind] for kind in KINDS}
+    names = {name for members in present.values() for name in members}
+    for group in groups:
+        unknown = [member for member in group.members if member not in names | set(KINDS)]
+        if unknown:
+            raise GraphError(
+                f"the group {group.members} names {unknown}, expected names of parameters "
+                f"(aidge_quant.training.parameters lists them) or kinds: {', '.join(KINDS)}"
+            )
+        if not any(member in names or present.get(member) for member in group.members):
+            kinds = [kind for kind, members in present.items() if members]
+            raise GraphError(
+                f"the group {group.members} has no member among the parameters of the network, "
+                f"which are of the kinds {kinds}"
+            )
 
 
 def group_of(parameter: Parameter, groups: Iterable[Group]) -> tuple[float, float | None]:

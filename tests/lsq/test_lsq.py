@@ -122,9 +122,9 @@ def test_bits_of_layers():
     assert ranges["add_lsq"] == (0, 255)
     with pytest.raises(GraphError, match="no layers with weights"):
         lsq.setup_quantizers(nets.residual(), 4, layer_bits={"relu": aq.LayerBits(3, 6)})
-    with pytest.raises(DataError, match="weight bits are 9"):
+    with pytest.raises(DataError, match="weight bits: 9, expected"):
         lsq.setup_quantizers(nets.residual(), 9)
-    with pytest.raises(DataError, match="joined_bits is 16"):
+    with pytest.raises(DataError, match="joined_bits: 16, expected"):
         lsq.setup_quantizers(nets.residual(), 4, joined_bits=16)
     with pytest.raises(DataError, match="needs fold_batch_norms"):
         lsq.setup_quantizers(nets.chain(), 4, power_of_two=True, fold_batch_norms=False)
@@ -144,6 +144,18 @@ def test_members_of_a_concat_share_one_step():
     nodes = [port.node for port in graph.node("join").inputs]
     assert len({node.input(1).node for node in nodes}) == 1
     assert all(isinstance(node.operator, LSQ) for node in nodes)
+
+
+def test_samples_that_are_no_numbers_are_refused():
+    graph, x = nets.chain(), X.copy()
+    x[3, 0, 1, 1] = np.nan
+    before = str(graph)
+    with pytest.raises(DataError, match="input input: 1 values of the calibration are NaN"):
+        lsq.setup_quantizers(graph, 4, calibration=x)
+    assert str(graph) == before
+    lsq.setup_quantizers(graph, 4)
+    with pytest.raises(DataError, match="sees values that are NaN"):
+        fit(graph, (x, Y), epochs=1, batch_size=120)
 
 
 @pytest.mark.parametrize("negative", [False, True])
@@ -221,7 +233,7 @@ def test_c_equals_the_golden_model(tmp_path):
 
 
 def test_training_with_quantizers_learns():
-    graph = trained("residual", 3, epochs=6)
+    graph = trained("residual", 3, epochs=12)
     assert (run(graph, X).argmax(axis=1) == Y).mean() > 0.85
 
 

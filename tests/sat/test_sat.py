@@ -149,6 +149,14 @@ def test_wrong_orders_are_refused():
         sat.insert_param_quantizers(graph, 4)
     with pytest.raises(DataError, match="init_alpha is 0"):
         sat.insert_activ_quantizers(graph, 4, 0)
+    for name in ("joined_bits", "input_bits"):
+        for count in (1, 9, 4.5):
+            with pytest.raises(DataError, match=f"{name}: {count}, expected"):
+                sat.insert_activ_quantizers(graph, 4, **{name: count})
+    with pytest.raises(DataError, match="input_range is nan"):
+        sat.insert_activ_quantizers(graph, 4, input_range=np.nan)
+    with pytest.raises(DataError, match="of the calibration are NaN or infinite"):
+        sat.insert_activ_quantizers(graph, 4, calibration=np.full_like(X, np.nan))
     assert str(graph) == before
     sat.insert_sat_nodes(graph, False)
     with pytest.raises(GraphError, match="already"):

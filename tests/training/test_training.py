@@ -1,13 +1,15 @@
 """Training on the graph: gradients of whole networks, optimizers, repeatable runs."""
 
+import io
 import types
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from aidge_quant import ops
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import DataError, FileError, GraphError, ShapeError
+from aidge_quant.errors import DataError, DtypeError, FileError, GraphError, ShapeError
 from aidge_quant.executor import evaluate, run
 from aidge_quant.graph import GraphView
 from aidge_quant.training import (
@@ -25,6 +27,8 @@ from aidge_quant.training import (
     parameters,
     steps,
 )
+from aidge_quant.training.parameters import KINDS
+from aidge_quant.training.progress import shown
 
 
 def network(seed=0, *, kind=np.float32, normalize=True):
@@ -277,6 +281,10 @@ def test_schedules_and_losses():
         cross_entropy(logits, labels + 4)
     with pytest.raises(ShapeError, match="labels have shape"):
         cross_entropy(logits, labels[:3])
+    with pytest.raises(DtypeError, match="expected floats in that shape, one-hot or not"):
+        cross_entropy(logits, soft.astype(np.int64))
+    with pytest.raises(DataError, match="labels are not whole numbers"):
+        cross_entropy(logits, labels + 0.5)
 
 
 def test_steps_are_set_by_the_first_batch():
@@ -296,7 +304,7 @@ def test_steps_are_set_by_the_first_batch():
 def test_what_cannot_train_is_refused():
     x, y = samples()
     with pytest.raises(GraphError, match="no parameter to train"):
-        fit(network(), (x, y), epochs=1, groups=[Group(tuple(vars(Kind).values()), rate=0)])
+        fit(network(), (x, y), epochs=1, groups=[Group(KINDS, rate=0)])
     graph = network()
     last = graph.insert_after(graph.node("fc"), ops.Softmax(), "softmax")
     with pytest.raises(GraphError, match=r"softmax \(Softmax\): cross_entropy takes logits"):
@@ -306,5 +314,58 @@ def test_what_cannot_train_is_refused():
         fit(network(), (x, y), epochs=0)
     with pytest.raises(DataError, match="expected one number"):
         fit(network(), (x, y[:5]), epochs=1)
-    with pytest.raises(DataError, match="the loss is nan"), np.errstate(all="ignore"):
+    too_fast = pytest.raises(DataError, match="the loss is nan|not finite any more")
+    with too_fast, np.errstate(all="ignore"):
         fit(network(), (x, y), epochs=20, optimizer=SGD(1e30))
+
+
+def test_groups_without_members_are_refused():
+    for members, message in (
+        (("dw_bias",), r"names \['dw_bias'\], expected names of parameters"),
+        ((Kind.WEIGHT, "conv"), r"names \['conv'\]"),
+        ((Kind.STEP, Kind.ALPHA), "has no member among the parameters"),
+        ((), "has no member"),
+    ):
+        with pytest.raises(GraphError, match=message):
+            fit(network(), samples(), epochs=1, groups=[Group(members)])
+    fit(network(), samples(), epochs=1, groups=[Group((Kind.WEIGHT, Kind.STEP))])
+
+
+def test_gradients_that_are_no_numbers_reach_no_parameter():
+    """Also in the last batch, behind which no other loss tells."""
+    graph, (x, y) = network(), samples()
+    before = values(network())
+
+    def loss(outputs, labels):
+        total, gradient = cross_entropy(outputs, labels)
+        return total, np.full_like(gradient, np.nan)
+
+    with pytest.raises(DataError, match="the gradient of .* is not finite any more; lower"):
+        fit(graph, (x, y), epochs=1, batch_size=len(x), loss=loss)
+    with pytest.raises(DataError, match="the value of .* is not finite"), np.errstate(all="ignore"):
+        fit(graph, (x, y), epochs=1, batch_size=len(x), optimizer=SGD(3e38), schedule=lambda _: 1e9)
+    after = values(graph)
+    for name in set(before) - {"bn_mean", "bn_var"}:
+        np.testing.assert_array_equal(after[name], before[name])
+
+
+def test_progress_is_a_bar_on_a_terminal(monkeypatch, capsys):
+    text = io.StringIO()
+    terminal = Console(file=text, force_terminal=True, width=120, legacy_windows=False)
+    monkeypatch.setattr("aidge_quant.training.progress.Console", lambda stderr: terminal)
+    options = {"epochs": 2, "batch_size": 48, "validation": samples(30, 3)}
+    history = fit(network(), samples(), progress=True, **options)
+    assert "epoch 2 of 2" in text.getvalue()
+    assert f"loss {history[-1].loss:.4f}, validation" in text.getvalue()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_silent_elsewhere(capsys):
+    fit(network(), samples(), epochs=1, progress=True)
+    assert capsys.readouterr() == ("", "")
+    seen = []
+    fit(network(), samples(), epochs=2, batch_size=48, progress=lambda *at: seen.append(at))
+    assert seen == [(1, 0.0), (1, 0.5), (2, 0.0), (2, 0.5)]
+    with shown(False, 1, []) as (tell, told):
+        tell(1, 0.5)
+        told(None)
