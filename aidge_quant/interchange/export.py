@@ -33,6 +33,7 @@ def export_onnx(
     activations: dtype = dtype.int8,
     odd_accumulators: bool = True,
     contrib: bool = False,
+    keep_training: bool = False,
 ) -> None:
     """Write a network as an ONNX file; equal networks give equal bytes.
 
@@ -62,6 +63,10 @@ def export_onnx(
         As of `set_to_qdq`; for the forms "qdq" and "qop".
     contrib : bool
         As of `set_to_qop`.
+    keep_training : bool
+        Of a graph with quantizers for training: write them as operators of the domain
+        ``aidge_quant.training``, which `load_onnx` reads back so that training goes on, and no
+        runtime runs. Else they are standard operators, which any runtime runs and we do not read.
 
     Raises
     ------
@@ -102,7 +107,7 @@ def export_onnx(
     version = DEFAULT_OPSETS[default] if opset is None else opset
     if version < INT4_OPSET:
         _widen_int4(written)
-    write_onnx(written, path, opset=version)
+    write_onnx(written, path, opset=version, keep_training=keep_training)
 
 
 def _expect_form(graph: GraphView, form: str | None) -> None:

@@ -105,7 +105,10 @@ class Builder:
         if not operator.foldable and all(
             array is not None for array, value in zip(known, inputs, strict=True) if value
         ):
-            values[0].known = np.asarray(operator.forward(*known))
+            result = operator.forward(*known)
+            results = result if isinstance(result, tuple) else (result,)
+            for value, array in zip(values, results, strict=True):
+                value.known = np.asarray(array)
         return values
 
     def port(self, value: Value) -> Port:

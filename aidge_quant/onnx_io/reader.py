@@ -20,6 +20,7 @@ from aidge_quant.onnx_io.opsets import STANDARD_DOMAINS, inline_functions, stand
 from aidge_quant.onnx_io.order import names_read, ordered_nodes, subgraphs
 from aidge_quant.onnx_io.problems import Problems
 from aidge_quant.onnx_io.tensors import array_of, element_type
+from aidge_quant.onnx_io.training import take_constants
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -108,6 +109,7 @@ class _Reader:
         self._read_outputs(builder)
         self.problems.raise_any(self.source)
         view.remove_dead_nodes()
+        take_constants(view)
         view.check()
         return view
 

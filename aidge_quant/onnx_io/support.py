@@ -17,6 +17,13 @@ class OperatorRow(NamedTuple):
 
 #: What is special about the reading of an operator; nothing to say about the others.
 NOTES: dict[str, str] = {
+    "TanhClamp": "aidge_quant.training",
+    "ScaleAdjust": "aidge_quant.training",
+    "LSQ": "aidge_quant.training",
+    "FixedQ": "aidge_quant.training",
+    "DoReFa": "aidge_quant.training",
+    "CGPACT": "aidge_quant.training",
+    "BiasQuantizer": "aidge_quant.training",
     "AveragePool": "1-D and 2-D; ceil_mode, count_include_pad, auto_pad",
     "BatchNormalization": "inference form",
     "Cast": "between integers, from and to them; one float type to itself",

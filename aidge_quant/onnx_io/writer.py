@@ -1,5 +1,6 @@
 """The ONNX writer: from a graph to a file that any runtime reads."""
 
+import json
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
@@ -18,8 +19,10 @@ from aidge_quant.onnx_io.node_writer import NodeWriter, Scope, Wire
 from aidge_quant.onnx_io.opsets import OLDEST
 from aidge_quant.onnx_io.problems import Problems
 from aidge_quant.onnx_io.tensors import TYPE_NUMBERS, tensor_of
-from aidge_quant.onnx_io.writers import writer_of
+from aidge_quant.onnx_io.training import CONSTANTS
+from aidge_quant.onnx_io.writers import keep, writer_of
 from aidge_quant.ops import Input, Producer
+from aidge_quant.ops.learned_quantization import TRAINING_DOMAIN
 
 #: Version of the operator set where none is asked for; every runtime of today has it.
 DEFAULT_OPSET = 17
@@ -35,6 +38,7 @@ def write_onnx(
     opset: int | None = None,
     metadata: Mapping[str, str] | None = None,
     external_data_threshold: int = EXTERNAL_DATA_THRESHOLD,
+    keep_training: bool = False,
 ) -> None:
     """Write a graph as an ONNX file; equal graphs give equal bytes.
 
@@ -53,6 +57,9 @@ def write_onnx(
     external_data_threshold : int
         Where the parameters have more bytes than this, they are written to ``<file name>.data``
         beside the file.
+    keep_training : bool
+        Write quantizers for training as operators of our domain, which ``load_onnx`` reads back,
+        and note which parameters are constant. Else they become standard operators.
 
     Raises
     ------
@@ -63,12 +70,16 @@ def write_onnx(
     GraphError, ShapeError, DtypeError, DataError
         If the graph is malformed.
     """
-    model = to_model(graph, opset=opset, metadata=metadata)
+    model = to_model(graph, opset=opset, metadata=metadata, keep_training=keep_training)
     save_model(model, Path(path), external_data_threshold=external_data_threshold)
 
 
 def to_model(
-    graph: GraphView, *, opset: int | None = None, metadata: Mapping[str, str] | None = None
+    graph: GraphView,
+    *,
+    opset: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    keep_training: bool = False,
 ) -> onnx.ModelProto:
     """Return a graph as a checked ONNX model; see `write_onnx`."""
     opset, newest = DEFAULT_OPSET if opset is None else opset, newest_opset()
@@ -80,7 +91,7 @@ def to_model(
     if wrong:
         raise DtypeError(f"metadata {wrong} of graph {graph.name} is not text; convert it with str")
     try:
-        model = _Writer(graph, opset).write(entries)
+        model = _Writer(graph, opset, keep_training).write(entries)
     except UnicodeEncodeError as error:
         raise GraphError(f"a name in graph {graph.name} is not valid text: {error}") from error
     _check(model, graph.name)
@@ -90,8 +101,9 @@ def to_model(
 class _Writer:
     """The state of one writing: the tensors of each node, and the problems so far."""
 
-    def __init__(self, graph: GraphView, opset: int) -> None:
+    def __init__(self, graph: GraphView, opset: int, keep_training: bool) -> None:
         self.graph = graph
+        self.keep_training = keep_training
         self.opset = opset
         self.shapes = declared_shapes(graph)
         self.types = infer_types(graph)
@@ -145,7 +157,8 @@ class _Writer:
                 *(helper.make_opsetid(name, DOMAIN_VERSION) for name in domains),
             ],
         )
-        helper.set_model_props(model, {key: metadata[key] for key in sorted(metadata)})
+        entries = {**metadata, **self._constants()}
+        helper.set_model_props(model, {key: entries[key] for key in sorted(entries)})
         return model
 
     def _named(self) -> dict[Port, Wire]:
@@ -176,7 +189,8 @@ class _Writer:
         inputs = [None if port is None else self.wires[port] for port in node.inputs]
         outputs = [self.wires[Port(node, i)] for i in range(node.operator.output_count)]
         written = NodeWriter(node, opset, inputs, outputs, scope)
-        writer_of(node.operator)(written)
+        kept = self.keep_training and node.operator.onnx_domain == TRAINING_DOMAIN
+        (keep if kept else writer_of(node.operator))(written)
         return written
 
     def _with_needed(self, node: Node, error: AidgeQuantError) -> AidgeQuantError:
@@ -200,6 +214,17 @@ class _Writer:
 
     def _wire(self, port: Port, name: str) -> Wire:
         return self.wires[port]._replace(name=name)
+
+    def _constants(self) -> dict[str, str]:
+        """Return the entry that says which parameters do not train, where that is to be kept."""
+        if not self.keep_training:
+            return {}
+        fixed = [
+            self.wires[Port(node)].name
+            for node in self.nodes
+            if isinstance(node.operator, Producer) and node.operator.constant
+        ]
+        return {CONSTANTS: json.dumps(fixed)} if fixed else {}
 
     def _initializers(self, protos: list[onnx.NodeProto]) -> list[onnx.TensorProto]:
         """Return the constants that are read: the graph's in its order, then the others."""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from aidge_quant.errors import DtypeError, ShapeError
+from aidge_quant.errors import DataError, DtypeError, ShapeError
 from aidge_quant.ops.base import (
     Gradients,
     Inputs,
@@ -18,6 +18,9 @@ from aidge_quant.ops.base import (
     present,
 )
 from aidge_quant.ops.quantization import round_half_up
+
+#: ONNX domain of the operators for training. No runtime knows it: it keeps what can train.
+TRAINING_DOMAIN = "aidge_quant.training"
 
 
 def round_half_away(x: np.ndarray) -> np.ndarray:
@@ -79,7 +82,25 @@ class LSQ(TrainedQuantizer):
     power_of_two: bool = False
 
     roles: ClassVar[tuple[str, ...]] = ("data", "constant")
-    onnx_reason: ClassVar[str] = "written as several standard operators"
+    onnx: ClassVar[tuple[str, ...] | None] = ("LSQ",)
+    onnx_domain: ClassVar[str] = TRAINING_DOMAIN
+
+    def __post_init__(self) -> None:
+        """Check the attributes.
+
+        Raises
+        ------
+        DataError
+            If the range is no pair of whole numbers around 0, the upper one above it.
+        """
+        bounds = self.range
+        pair = isinstance(bounds, tuple) and len(bounds) == 2 and all(map(_is_whole, bounds))
+        if not pair or not bounds[0] <= 0 < bounds[1]:
+            raise DataError(
+                f"LSQ: range is {bounds!r}, expected the least integer, 0 or below, and the "
+                "largest, 1 or above"
+            )
+        _require_flag("LSQ", "power_of_two", self.power_of_two)
 
     def effective_step(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return the step, array () of the type of x, that the operator computes with."""
@@ -138,7 +159,19 @@ class CGPACT(TrainedQuantizer):
     range: int = 255
 
     roles: ClassVar[tuple[str, ...]] = ("data", "constant")
-    onnx_reason: ClassVar[str] = "written as several standard operators"
+    onnx: ClassVar[tuple[str, ...] | None] = ("CGPACT",)
+    onnx_domain: ClassVar[str] = TRAINING_DOMAIN
+
+    def __post_init__(self) -> None:
+        """Check the attribute.
+
+        Raises
+        ------
+        DataError
+            If the range is no whole number from 1.
+        """
+        if not _is_whole(self.range) or self.range < 1:
+            raise DataError(f"CGPACT: range is {self.range!r}, expected a whole number from 1")
 
     def _parts(self, x: np.ndarray, alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return alpha as an array () of the type of x, and clip(x / alpha, 0, 1)."""
@@ -174,7 +207,7 @@ class FixedQ(TrainedQuantizer):
 
     Attributes
     ----------
-    nb_bits : int, 1 or more
+    nb_bits : int, 1 to 32
     span : float, positive
     is_output_unsigned : bool
 
@@ -187,7 +220,25 @@ class FixedQ(TrainedQuantizer):
     span: float = 4.0
     is_output_unsigned: bool = False
 
-    onnx_reason: ClassVar[str] = "written as several standard operators"
+    onnx: ClassVar[tuple[str, ...] | None] = ("FixedQ",)
+    onnx_domain: ClassVar[str] = TRAINING_DOMAIN
+
+    def __post_init__(self) -> None:
+        """Check the attributes.
+
+        Raises
+        ------
+        DataError
+            If the number of bits is no whole number from 1 to 32, or the span not positive.
+        """
+        if not _is_whole(self.nb_bits) or not 1 <= self.nb_bits <= 32:
+            raise DataError(
+                f"FixedQ: nb_bits is {self.nb_bits!r}, expected a whole number from 1 to 32"
+            )
+        number = isinstance(self.span, int | float | np.number) and math.isfinite(self.span)
+        if not number or self.span <= 0:
+            raise DataError(f"FixedQ: span is {self.span!r}, expected a number above 0")
+        _require_flag("FixedQ", "is_output_unsigned", self.is_output_unsigned)
 
     @property
     def range(self) -> tuple[int, int]:
@@ -233,7 +284,12 @@ class BiasQuantizer(TrainedQuantizer):
     power_of_two: bool = False
 
     roles: ClassVar[tuple[str, ...]] = ("data", "constant", "constant")
-    onnx_reason: ClassVar[str] = LSQ.onnx_reason
+    onnx: ClassVar[tuple[str, ...] | None] = ("BiasQuantizer",)
+    onnx_domain: ClassVar[str] = TRAINING_DOMAIN
+
+    def __post_init__(self) -> None:
+        """Raise a DataError if ``power_of_two`` is neither True nor False."""
+        _require_flag("BiasQuantizer", "power_of_two", self.power_of_two)
 
     def unit(self, *steps: np.ndarray) -> float:
         """Return the product of two steps."""
@@ -257,6 +313,15 @@ class BiasQuantizer(TrainedQuantizer):
 def nearest_power_of_two(value: float) -> float:
     """Return the power of two nearest to a positive value, in the logarithm; others as they are."""
     return 2.0 ** math.floor(math.log2(value) + 0.5) if value > 0 else value
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _require_flag(operator: str, name: str, value: object) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise DataError(f"{operator}: {name} is {value!r}, expected True or False")
 
 
 def _one_value(array: np.ndarray, what: str) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from aidge_quant.errors import DataError
 from aidge_quant.ops.base import Gradients, Inputs, Operator, Outputs, Shape, operator, present
+from aidge_quant.ops.learned_quantization import TRAINING_DOMAIN
 
 
 class DoReFaMode(enum.Enum):
@@ -52,7 +53,8 @@ class DoReFa(Operator):
     mode: DoReFaMode = DoReFaMode.Default
 
     foldable: ClassVar[bool] = False
-    onnx_reason: ClassVar[str] = "written as several standard operators"
+    onnx: ClassVar[tuple[str, ...] | None] = ("DoReFa",)
+    onnx_domain: ClassVar[str] = TRAINING_DOMAIN
 
     def __post_init__(self) -> None:
         """Check the attributes.
@@ -60,10 +62,11 @@ class DoReFa(Operator):
         Raises
         ------
         DataError
-            If the range is below 1 or the mode is none.
+            If the range is no whole number from 1, or the mode is none.
         """
-        if self.range < 1:
-            raise DataError(f"DoReFa: range is {self.range}, expected at least 1")
+        whole = isinstance(self.range, int | np.integer) and not isinstance(self.range, bool)
+        if not whole or self.range < 1:
+            raise DataError(f"DoReFa: range is {self.range!r}, expected a whole number from 1")
         if not isinstance(self.mode, DoReFaMode):
             raise DataError(f"DoReFa: mode is {self.mode!r}, expected a DoReFaMode")
 
@@ -132,7 +135,8 @@ class TanhClamp(Scaled):
     dx = g (1 - tanh(x)^2) / max: the maximum counts as a constant. Of zeros it is taken as 1.
     """
 
-    onnx_reason: ClassVar[str] = "written as several standard operators"
+    onnx: ClassVar[tuple[str, ...] | None] = ("TanhClamp",)
+    onnx_domain: ClassVar[str] = TRAINING_DOMAIN
 
     def forward(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """Return the clamped values and the divisor, in the type of x."""
@@ -160,7 +164,8 @@ class ScaleAdjust(Scaled):
     it is 0 or the tensor has one value only, it is taken as 1.
     """
 
-    onnx_reason: ClassVar[str] = "written as several standard operators"
+    onnx: ClassVar[tuple[str, ...] | None] = ("ScaleAdjust",)
+    onnx_domain: ClassVar[str] = TRAINING_DOMAIN
 
     def forward(self, *arrays: np.ndarray | None) -> tuple[np.ndarray, ...]:
         """Return the adjusted values and the divisor, in the type of x."""

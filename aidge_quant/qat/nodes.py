@@ -3,6 +3,8 @@
 ``graph.add(node.operator, inputs, node.name)`` puts it into one.
 """
 
+from typing import Any
+
 from aidge_quant import ops
 from aidge_quant.graph import Node
 from aidge_quant.ops import DoReFaMode, Operator
@@ -17,7 +19,7 @@ def CGPACT(range: int = 255, name: str = "") -> Node:  # noqa: N802
         Largest integer: 2^N - 1 for N bits.
     name : str
     """
-    return _node(ops.CGPACT(int(range)), name)
+    return _node(ops.CGPACT(range), name)
 
 
 def DoReFa(  # noqa: N802
@@ -33,7 +35,7 @@ def DoReFa(  # noqa: N802
     mode : DoReFaMode
     name : str
     """
-    return _node(ops.DoReFa(int(range), mode), name)
+    return _node(ops.DoReFa(range, mode), name)
 
 
 def FixedQ(  # noqa: N802
@@ -49,7 +51,7 @@ def FixedQ(  # noqa: N802
     is_output_unsigned : bool
     name : str
     """
-    return _node(ops.FixedQ(int(nb_bits), float(span), is_output_unsigned), name)
+    return _node(ops.FixedQ(nb_bits, span, is_output_unsigned), name)
 
 
 def LSQ(range: tuple[int, int] = (0, 255), name: str = "") -> Node:  # noqa: N802
@@ -61,8 +63,8 @@ def LSQ(range: tuple[int, int] = (0, 255), name: str = "") -> Node:  # noqa: N80
         (0, 2^N - 1) in place of ReLU activations, (-2^(N-1), 2^(N-1) - 1) for weights.
     name : str
     """
-    lower, upper = range
-    return _node(ops.LSQ((int(lower), int(upper))), name)
+    bounds: Any = tuple(range)  # its length is checked there
+    return _node(ops.LSQ(bounds), name)
 
 
 def ScaleAdjust(name: str = "") -> Node:  # noqa: N802

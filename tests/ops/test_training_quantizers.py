@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+import aidge_quant as aq
 from aidge_quant import ops
 from aidge_quant.errors import DataError, DtypeError, ShapeError
 from aidge_quant.ops import DoReFaMode
@@ -220,3 +221,31 @@ def test_a_bias_is_rounded_to_the_product_of_two_steps():
 def test_a_dorefa_that_is_none_is_refused(attributes):
     with pytest.raises(DataError, match="DoReFa: (mode|range) is"):
         ops.DoReFa(*attributes)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ops.LSQ((3, -3)), r"LSQ: range is \(3, -3\), expected the least integer"),
+        (lambda: ops.LSQ((-1, 0)), "LSQ: range is"),
+        (lambda: ops.LSQ((1, 7)), "LSQ: range is"),
+        (lambda: ops.LSQ((0, 1.5)), "LSQ: range is"),
+        (lambda: ops.LSQ(255), "LSQ: range is 255"),
+        (lambda: ops.LSQ((0, 7), "yes"), "LSQ: power_of_two is 'yes', expected True or False"),
+        (lambda: ops.CGPACT(0), "CGPACT: range is 0, expected a whole number from 1"),
+        (lambda: ops.CGPACT(2.5), "CGPACT: range is 2.5"),
+        (lambda: ops.CGPACT(True), "CGPACT: range is True"),
+        (lambda: ops.FixedQ(0), "FixedQ: nb_bits is 0, expected a whole number from 1 to 32"),
+        (lambda: ops.FixedQ(33), "FixedQ: nb_bits is 33"),
+        (lambda: ops.FixedQ(8, 0.0), "FixedQ: span is 0.0, expected a number above 0"),
+        (lambda: ops.FixedQ(8, math.nan), "FixedQ: span is nan"),
+        (lambda: ops.FixedQ(8, "wide"), "FixedQ: span is 'wide'"),
+        (lambda: ops.FixedQ(8, 4.0, 1), "FixedQ: is_output_unsigned is 1"),
+        (lambda: ops.DoReFa(2.5), "DoReFa: range is 2.5"),
+        (lambda: ops.BiasQuantizer(2), "BiasQuantizer: power_of_two is 2"),
+        (lambda: aq.LSQ((1, 2, 3)), "LSQ: range is"),
+    ],
+)
+def test_attributes_that_cannot_be_used_are_refused(make, message):
+    with pytest.raises(DataError, match=message):
+        make()

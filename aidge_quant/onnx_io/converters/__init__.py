@@ -10,6 +10,7 @@ from aidge_quant.onnx_io.converters import (
     quantized,
     reduction,
     shape,
+    training,
 )
 from aidge_quant.onnx_io.converters.registry import CONVERTERS, DOMAINS, Converter
 
@@ -26,4 +27,5 @@ __all__ = [
     "quantized",
     "reduction",
     "shape",
+    "training",
 ]

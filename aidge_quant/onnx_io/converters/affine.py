@@ -14,6 +14,7 @@ from aidge_quant.onnx_io.converters.windows import (
 )
 from aidge_quant.onnx_io.node import NodeReader
 from aidge_quant.ops import FC, BatchNorm, Conv, ConvTranspose, Gemm, MatMul
+from aidge_quant.ops.learned_quantization import TRAINING_DOMAIN
 
 
 @converts("Conv")
@@ -81,6 +82,10 @@ def gemm(node: NodeReader) -> list[Value]:
         and len(shape) == 2
         and (bias is None or (bias.array is not None and _is_row(bias.shape, shape[0])))
     )
+    plain = (alpha, beta, transpose_a, transpose_b) == (1.0, 1.0, False, True)
+    fits = len(shape) == 2 and (bias is None or bias.shape == shape[:1])
+    if plain and fits and _is_quantized_for_training(weight):
+        return node.add(FC(), *node.inputs)
     if not is_affine:
         return node.add(Gemm(alpha, beta, transpose_a, transpose_b), *node.inputs)
     assert weight.array is not None
@@ -147,6 +152,13 @@ def _operands(node: NodeReader, outputs: int) -> list[Value]:
     if bias.shape != (outputs,):
         raise ShapeError(f"bias has shape {bias.shape}, expected {(outputs,)}")
     return [node.value(0), node.value(1), bias]
+
+
+def _is_quantized_for_training(weight: Value) -> bool:
+    """Whether the values are known but for the quantizers that they train with."""
+    if weight.port is None or weight.known is None:
+        return False
+    return bool(weight.port.node.operator.onnx_domain == TRAINING_DOMAIN)
 
 
 def _is_row(shape: tuple[int, ...], size: int) -> bool:

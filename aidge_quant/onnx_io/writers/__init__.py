@@ -14,6 +14,7 @@ from aidge_quant.onnx_io.writers import (
 )
 from aidge_quant.onnx_io.writers.expansions import EXPANSIONS, Expansion
 from aidge_quant.onnx_io.writers.registry import WRITERS, Writer, writer_of
+from aidge_quant.onnx_io.writers.training import keep
 
 __all__ = [
     "EXPANSIONS",
@@ -25,6 +26,7 @@ __all__ = [
     "arithmetic",
     "blocks",
     "expansions",
+    "keep",
     "pooling",
     "quantization",
     "reduction",

@@ -1,11 +1,20 @@
-"""Operators for training, expanded into standard operators: they compute what was trained.
+"""Operators for training, in two forms: several standard operators, or one of our own domain.
 
-Such a model runs in any ONNX runtime, but the reader does not take it: Floor, Sign and Round are
-not among the operators that it reads on data. Values within some float32 steps of a tie may be
-rounded another way: |x| + 0.5 is a sum in floats, and BiasQuantizer divides in float32 here.
+Expanded, a model runs in any ONNX runtime and computes what was trained, but the reader does not
+take it: Floor, Sign and Round are not among the operators that it reads on data. In our domain it
+is read back, and no runtime runs it.
+
+Expanded, values within some float32 steps of a tie may be rounded another way: |x| + 0.5 is a sum
+in floats, and BiasQuantizer divides in float32 here.
 """
 
 import math
+from dataclasses import fields
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from onnx import numpy_helper
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import GraphError
@@ -13,6 +22,28 @@ from aidge_quant.onnx_io.node_writer import NodeWriter, Wire
 from aidge_quant.onnx_io.tensors import TYPE_NUMBERS
 from aidge_quant.onnx_io.writers.registry import writes
 from aidge_quant.ops import DoReFaMode, Producer
+
+
+def keep(node: NodeWriter) -> None:
+    """Write one node of our domain, with the fields of the operator as attributes.
+
+    Real numbers are tensors of float64: attributes of ONNX have float32, which would move a span.
+    """
+    operator = node.operator
+    assert operator.onnx is not None
+    attributes: dict[str, Any] = {}
+    for field in fields(operator):
+        value = getattr(operator, field.name)
+        if isinstance(value, Enum):
+            value = value.name
+        elif isinstance(value, float):
+            value = numpy_helper.from_array(np.asarray(value, np.float64), field.name)
+        elif isinstance(value, tuple):
+            value = [int(number) for number in value]
+        else:
+            value = int(value)
+        attributes[field.name] = value
+    node.finish(operator.onnx[0], *node.inputs, domain=operator.onnx_domain, **attributes)
 
 
 @writes("LSQ")
