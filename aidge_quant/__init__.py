@@ -11,7 +11,7 @@ The names of the published quantization API are here, with what this package add
     aq.export_c(network, "build/model", name="model")
 """
 
-from aidge_quant import lsq, sat, training
+from aidge_quant import fixed_point, lsq, sat, training
 from aidge_quant._version import __version__
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import (
@@ -105,6 +105,7 @@ __all__ = [
     "LayerBits",
     "ScaleAdjust",
     "TanhClamp",
+    "fixed_point",
     "lsq",
     "sat",
     "training",

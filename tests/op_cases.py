@@ -201,6 +201,11 @@ CASES: list[Case] = [
     Case(ops.CGPACT(15), (_D, ()), lambda x, a: a / 15 * half_away(15 * np.clip(x / a, 0, 1))),
     Case(ops.FixedQ(4, 2.0), (_D,), lambda x: np.clip(half_away(x * 4), -8, 7) / 4),
     Case(ops.FixedQ(3, 2.0, True), (_D,), lambda x: np.clip(half_away(x * 4), 0, 7) / 4),
+    Case(
+        ops.FixedQ(4, 2.0, half_up=True),
+        (_D,),
+        lambda x: np.clip(np.floor(x * 4 + 0.5), -8, 7) / 4,
+    ),
     Case(ops.DoReFa(15), (_D,), lambda x: 2 * np.rint((x / 2 + 0.5) * 15) / 15 - 1),
     Case(ops.DoReFa(7, ops.DoReFaMode.Symmetric), (_D,), lambda x: np.rint(x * 7) / 7),
     Case(

@@ -17,7 +17,7 @@ ROWS = (
     ("executor", "recipes"),
     ("ptq", "training", "onnx_io"),
     ("qat", "interop"),
-    ("lsq", "sat"),
+    ("lsq", "sat", "fixed_point"),
     ("integer",),
     ("memory",),
     ("export", "report", "interchange"),

@@ -200,7 +200,7 @@ class CGPACT(TrainedQuantizer):
 @operator
 @dataclass(frozen=True, eq=False)
 class FixedQ(TrainedQuantizer):
-    """Fixed-point quantization with a step that follows from bits and span; ties away from zero.
+    """Fixed-point quantization with a step that follows from bits and span.
 
     Signed: step span / 2^(bits - 1), integers -2^(bits-1) to 2^(bits-1) - 1. Unsigned: step
     span / 2^bits, integers 0 to 2^bits - 1. With a span that is a power of two the step is one too.
@@ -210,6 +210,8 @@ class FixedQ(TrainedQuantizer):
     nb_bits : int, 1 to 32
     span : float, positive
     is_output_unsigned : bool
+    half_up : bool
+        Round ties up, as the shifts of an integer network do; else away from zero.
 
     Notes
     -----
@@ -219,6 +221,7 @@ class FixedQ(TrainedQuantizer):
     nb_bits: int = 8
     span: float = 4.0
     is_output_unsigned: bool = False
+    half_up: bool = False
 
     onnx: ClassVar[tuple[str, ...] | None] = ("FixedQ",)
     onnx_domain: ClassVar[str] = TRAINING_DOMAIN
@@ -239,6 +242,7 @@ class FixedQ(TrainedQuantizer):
         if not number or self.span <= 0:
             raise DataError(f"FixedQ: span is {self.span!r}, expected a number above 0")
         _require_flag("FixedQ", "is_output_unsigned", self.is_output_unsigned)
+        _require_flag("FixedQ", "half_up", self.half_up)
 
     @property
     def range(self) -> tuple[int, int]:
@@ -256,7 +260,8 @@ class FixedQ(TrainedQuantizer):
         """Return multiples of the step in the type of x."""
         (x,) = present(arrays, 1)
         step = _floats(x).dtype.type(self.step)
-        return round_half_away(np.clip(x / step, *self.range)) * step
+        turn = round_half_up if self.half_up else round_half_away
+        return turn(np.clip(x / step, *self.range)) * step
 
     def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient as it is."""

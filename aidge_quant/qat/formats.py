@@ -33,5 +33,5 @@ def format_of(quantizer: Node) -> Format:
     """Return the format that a quantizer of activations trained."""
     operator = quantizer.operator
     lower, upper = (0, operator.range) if isinstance(operator, CGPACT) else operator.range
-    half_up = bool(getattr(operator, "power_of_two", False))
+    half_up = any(getattr(operator, name, False) for name in ("power_of_two", "half_up"))
     return Format(quantizer_step(quantizer), lower, upper, half_up)

@@ -7,7 +7,6 @@ import numpy as np
 from aidge_quant.errors import GraphError, UnsupportedError
 from aidge_quant.graph import Node
 from aidge_quant.ops import LSQ, DoReFa, FixedQ, Producer, ScaleAdjust, TanhClamp
-from aidge_quant.ops.learned_quantization import round_half_away
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +59,9 @@ def integer_weight(layer: Node) -> IntegerWeight:
             found = IntegerWeight(integers.astype(np.float64), unit, operator.range[1])
             value = quantized
         elif isinstance(operator, FixedQ) and found is None:
-            integers = round_half_away(value / value.dtype.type(operator.step))
-            integers = np.clip(integers, *operator.range).astype(np.float64)
-            found = IntegerWeight(integers, operator.step, operator.range[1])
             value = operator.forward(value)
+            integers = np.rint(value / value.dtype.type(operator.step)).astype(np.float64)
+            found = IntegerWeight(integers, operator.step, operator.range[1])
         elif isinstance(operator, ScaleAdjust):
             value, divisor = operator.forward(value)
             if found is not None:

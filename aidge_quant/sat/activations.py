@@ -83,7 +83,8 @@ def insert_activ_quantizers(
     for site in find_sites(twin, bits, joined_bits, signed_input):
         largest = 2**site.bits - 1
         if site.is_input:
-            fixed = FixedQ(input_bits, float(input_range), not signed_input)
+            # As the integer network quantizes what it is fed with: ties up.
+            fixed = FixedQ(input_bits, float(input_range), not signed_input, half_up=True)
             place(twin, site, fixed, twin.unique_name(f"{site.name}_fixed"), ())
             continue
         base = f"{site.name}_i" if site.of_layer else site.name

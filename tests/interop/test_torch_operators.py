@@ -71,6 +71,7 @@ def quantizers():
     for unsigned in (False, True):
         yield ops.FixedQ(4, 4.0, unsigned), ()
         yield ops.FixedQ(8, 0.7, unsigned), ()
+        yield ops.FixedQ(4, 4.0, unsigned, half_up=True), ()
     for mode in DoReFaMode:
         yield ops.DoReFa(15, mode), ()
         yield ops.DoReFa(1, mode), ()

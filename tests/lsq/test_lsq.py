@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import trained_networks as nets
+from trained_integers import check_integers
 
 import aidge_quant as aq
 from aidge_quant import lsq, ops
@@ -11,6 +12,9 @@ from aidge_quant.errors import DataError, GraphError, UnsupportedError
 from aidge_quant.executor import run
 from aidge_quant.ops import LSQ, BatchNorm, Clip, Quantizer, Softmax, producer
 from aidge_quant.training import SGD, fit
+
+#: How much of an output step the rounding of a bias may be.
+BIAS_ERROR = 1 / 64
 
 X, Y = nets.samples(120)
 NETS = {
@@ -39,15 +43,18 @@ def integers_of(graph, true_integers=True):
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_integer_network_computes_what_was_trained(name, shift, bits):
     graph = trained(name, bits, power_of_two=shift)
-    fake = run(graph, X)
-    network = aq.lower(integers_of(graph))
-    real = network.dequantize_output(network.run(network.quantize_input(X)))
+    fake, exact = run(graph, X), integers_of(graph)
+    network = aq.lower(exact)
+    out = network.run(network.quantize_input(X))
+    np.testing.assert_array_equal(run(exact, X), out)
+    real = network.dequantize_output(out)
+    others, total = check_integers(graph, exact, X)
     if shift:  # every product is exact in float32
         np.testing.assert_array_equal(real, fake)
         assert all(not layer_multiplies(layer) for layer in network.layers)
-    else:  # a value may fall on the other side of a tie
-        same = np.isclose(real, fake, rtol=0, atol=1e-4 * np.abs(fake).max())
-        assert same.mean() > 0.9
+        assert others == 0
+    else:  # a value may lie on the edge of two integers
+        assert others < 1e-3 * total
         assert agreement(real, fake) == 1
 
 
@@ -172,8 +179,9 @@ def test_batch_norm_that_trained_is_folded_at_the_end(negative):
     fake = run(graph, X)
     network = aq.lower(integers_of(graph))
     real = network.dequantize_output(network.run(network.quantize_input(X)))
-    assert np.abs(real - fake).max() < 0.05 * np.abs(fake).max()
+    assert np.abs(real - fake).max() < 0.05 * np.abs(fake).max()  # biases are rounded
     assert agreement(real, fake) == 1
+    check_integers(graph, integers_of(graph), X, bias_error=BIAS_ERROR)
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -190,7 +198,9 @@ def test_frozen_batch_norms_lose_nothing_at_the_end(name):
     exact = integers_of(graph)
     network = aq.lower(exact)
     real = network.dequantize_output(network.run(network.quantize_input(X)))
-    assert np.isclose(real, fake, rtol=0, atol=1e-4 * np.abs(fake).max()).mean() > 0.9
+    np.testing.assert_array_equal(run(exact, X), network.run(network.quantize_input(X)))
+    others, total = check_integers(graph, exact, X)
+    assert others < 1e-3 * total
     assert agreement(real, fake) == 1
     with pytest.raises(GraphError, match="its bias is quantized already"):
         lsq.freeze_batch_norms(graph)
@@ -210,6 +220,7 @@ def test_a_frozen_channel_that_passes_nothing_is_a_constant():
     network = aq.lower(integers_of(graph))
     real = network.dequantize_output(network.run(network.quantize_input(X)))
     np.testing.assert_allclose(real, fake, rtol=0, atol=0.05 * np.abs(fake).max())
+    check_integers(graph, integers_of(graph), X)
 
 
 def test_coarse_biases_get_finer_weights():

@@ -119,6 +119,7 @@ OPERATORS = [
     ops.CGPACT(15),
     ops.FixedQ(5, 0.7),
     ops.FixedQ(3, 1 / 3, True),
+    ops.FixedQ(4, 2.0, half_up=True),
     ops.DoReFa(7),
     *(ops.DoReFa(15, mode) for mode in ops.DoReFaMode),
     ops.BiasQuantizer(),

@@ -241,6 +241,7 @@ def test_a_dorefa_that_is_none_is_refused(attributes):
         (lambda: ops.FixedQ(8, math.nan), "FixedQ: span is nan"),
         (lambda: ops.FixedQ(8, "wide"), "FixedQ: span is 'wide'"),
         (lambda: ops.FixedQ(8, 4.0, 1), "FixedQ: is_output_unsigned is 1"),
+        (lambda: ops.FixedQ(8, 4.0, False, 1), "FixedQ: half_up is 1"),
         (lambda: ops.DoReFa(2.5), "DoReFa: range is 2.5"),
         (lambda: ops.BiasQuantizer(2), "BiasQuantizer: power_of_two is 2"),
         (lambda: aq.LSQ((1, 2, 3)), "LSQ: range is"),

@@ -104,7 +104,8 @@ class FixedQFunction(torch.autograd.Function):
         """Return multiples of the step."""
         _expect_floats(x)
         step = torch.tensor(operator.step, dtype=x.dtype, device=x.device)
-        return round_half_away(torch.clamp(x / step, *operator.range)) * step
+        turn = round_half_up if operator.half_up else round_half_away
+        return turn(torch.clamp(x / step, *operator.range)) * step
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:

@@ -28,8 +28,8 @@ def fixed(node: NodeReader) -> list[Value]:
     span = node.tensor("span")
     if span is None or span.size != 1:
         raise GraphError("attribute span is no tensor of one number")
-    unsigned = _flag(node, "is_output_unsigned")
-    operator = FixedQ(node.integer("nb_bits", 8), float(span.reshape(())), unsigned)
+    flags = [_flag(node, name) for name in ("is_output_unsigned", "half_up")]
+    operator = FixedQ(node.integer("nb_bits", 8), float(span.reshape(())), *flags)
     return node.add(operator, *node.inputs)
 
 

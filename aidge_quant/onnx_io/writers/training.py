@@ -88,7 +88,8 @@ def fixed(node: NodeWriter) -> None:
     """Write step * min(max(round(x / step), lower), upper)."""
     operator = node.operator
     step = node.scalar(operator.step, "step")  # type: ignore[attr-defined]
-    rounded = _half_away(node, node.emit("Div", node.input(), step, suffix="ratio"))
+    turn = _half_up if operator.half_up else _half_away  # type: ignore[attr-defined]
+    rounded = turn(node, node.emit("Div", node.input(), step, suffix="ratio"))
     lower, upper = operator.range  # type: ignore[attr-defined]
     node.finish("Mul", _bounded(node, rounded, lower, upper), step)
 
