@@ -95,6 +95,16 @@ def linear_bottleneck():
     return make.finish(x, 6)
 
 
+def fork(lower, upper):
+    """Return a network in which an Add and a Clip read one convolution."""
+    make = Maker("fork")
+    x = make.conv(make.input, "conv", (4, 2, 3, 3))
+    clipped = make.graph.add(ops.Clip(lower, upper), (x,), "clip")
+    inner = make.conv(clipped, "inner", (4, 4, 3, 3))
+    total = make.graph.add(ops.Add(), (x, inner), "add")
+    return make.finish(make.relu(total, "relu"), 256)
+
+
 def samples(count, seed=0):
     """Return images, and as classes where they are bright."""
     rng = np.random.default_rng(seed)

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from aidge_quant.dtypes import dtype
 from aidge_quant.graph import Node
 from aidge_quant.ops import CGPACT
+from aidge_quant.ops.learned_quantization import round_half_away
+from aidge_quant.ops.quantization import round_half_up
 from aidge_quant.qat.weights import quantizer_step
 
 
@@ -35,3 +39,16 @@ def format_of(quantizer: Node) -> Format:
     lower, upper = (0, operator.range) if isinstance(operator, CGPACT) else operator.range
     half_up = any(getattr(operator, name, False) for name in ("power_of_two", "half_up"))
     return Format(quantizer_step(quantizer), lower, upper, half_up)
+
+
+def on_grid(bound: float | np.ndarray, found: Format) -> tuple[float | np.ndarray, bool]:
+    """Return a bound in units, rounded as its quantizer rounds, and whether that changed it.
+
+    Infinite bounds stay.
+    """
+    real = np.asarray(bound, np.float64)
+    turn = round_half_up if found.half_up else round_half_away
+    with np.errstate(invalid="ignore"):
+        steps = np.where(np.isfinite(real), turn(real / found.unit), real)
+        off = np.isfinite(real) & (np.abs(steps - real / found.unit) > 1e-6)
+    return (steps if steps.ndim else float(steps)), bool(off.any())

@@ -4,9 +4,11 @@ A tensor is stored behind every input, layer with weights, Add, Sub and average 
 BatchNorm and the clips that the layer absorbs. A layer that only outputs of the network read keeps
 its accumulator. Where an Add or a pool reads a tensor, it has ``joined_bits``; a layer that wants
 fewer bits of it reads it through a second quantizer of its own. Tensors that a Concat joins share
-one format.
+one format. A Clip that reads a stored tensor, as behind a fork, has a quantizer of the same format:
+its bounds are then rounded in training as they are in integers.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +71,7 @@ class _Tensor:
     layers: list[tuple[Node, int]]
     joins: list[Node]
     concats: list[Node]
+    clips: list[Node]
 
 
 def find_sites(
@@ -97,6 +100,11 @@ def find_sites(
             name = tensor.layers[0][0].name if layer else tensor.end.name
             source = isinstance(tensor.driver.operator, Input)
             sites.append(Site(port, (), width, signed, name, layer, number, source))
+    for tensor in tensors:
+        wide = next(s for s in sites if s.port == _deepest(network, tensor))
+        for clip in tensor.clips:
+            same = dataclasses.replace(wide, port=Port(clip), name=clip.name)
+            sites.append(dataclasses.replace(same, of_layer=False, is_input=False))
     groups = len(sites)
     for tensor in tensors:
         wide = next(s for s in sites if s.port == _deepest(network, tensor))
@@ -131,7 +139,7 @@ def _tensors(network: GraphView) -> list[_Tensor]:
             if reader is None or not isinstance(reader.operator, BatchNorm | ReLU | Clip):
                 break
             end = reader
-        tensor = _Tensor(node, end, [], [], [])
+        tensor = _Tensor(node, end, [], [], [], [])
         _follow(network, end, tensor)
         if stores or tensor.layers or tensor.joins or tensor.concats:
             found.append(tensor)
@@ -151,6 +159,8 @@ def _follow(network: GraphView, node: Node, tensor: _Tensor) -> None:
         elif isinstance(reader.operator, Add | Sub) or has_trait(reader, Trait.SUMS):
             tensor.joins.append(reader)
         elif is_move(reader) or isinstance(reader.operator, ReLU | Clip):
+            if isinstance(reader.operator, Clip) and reader not in tensor.clips:
+                tensor.clips.append(reader)
             _follow(network, reader, tensor)
         else:
             raise GraphError(

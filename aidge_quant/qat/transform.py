@@ -1,18 +1,16 @@
 """From a trained graph with quantizers for training to one of integers, which ``lower`` takes."""
 
 import dataclasses
-import logging
 
 import numpy as np
 
 from aidge_quant.dtypes import dtype
-from aidge_quant.errors import GraphError, UnsupportedError
+from aidge_quant.errors import GraphError
 from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import Annotation, GraphView, Metadata, Node
 from aidge_quant.ops import (
     Add,
     BatchNorm,
-    BiasQuantizer,
     Clip,
     Concat,
     Input,
@@ -24,17 +22,14 @@ from aidge_quant.ops import (
     TrainedQuantizer,
     Trait,
 )
-from aidge_quant.ops.learned_quantization import round_half_away
 from aidge_quant.ops.pooling import as_sum
 from aidge_quant.ops.quantization import HALF_UP, as_shift, round_half_up
 from aidge_quant.ptq.flow import has_trait, is_affine
-from aidge_quant.qat.formats import Format, format_of
+from aidge_quant.qat.formats import Format, format_of, on_grid
 from aidge_quant.qat.prepare import require_trainable
 from aidge_quant.qat.sites import is_move
-from aidge_quant.qat.weights import IntegerWeight, integer_weight
+from aidge_quant.qat.weights import IntegerWeight, bias_of, by_channel, integer_weight
 from aidge_quant.recipes.fold_batch_norm import batch_norm_affine
-
-logger = logging.getLogger("aidge_quant")
 
 #: Largest factor of an operand of an Add: with 8 bits the sum stays far inside int32.
 LARGEST_FACTOR = 2**14
@@ -88,6 +83,7 @@ class _Transform:
             n: self.shapes[n.input(0).node][n.input(0).index][2:] for n in network.nodes if n.inputs
         }
         self.formats: dict[Node, Format] = {}  # by the node that a tensor leaves
+        self.rounded: set[Node] = set()  # what a quantizer was behind, which rounds the bounds too
 
     def apply(self) -> None:
         """Walk over the nodes once, sources first."""
@@ -126,17 +122,24 @@ class _Transform:
                 raise GraphError(f"{node.name} (Concat): its inputs have different quantizers")
         if isinstance(node.operator, Clip):
             operator = node.operator
-            bounds = [_on_grid(bound, found) for bound in (operator.lower, operator.upper)]
-            if any(off for _, off in bounds):
-                logger.warning(
-                    "%s (Clip): its bounds are not on the grid of the data that it reads, steps of "
-                    "%g, and were rounded: results may differ from what was trained",
-                    node.name,
-                    found.unit,
+            bounds = [on_grid(bound, found) for bound in (operator.lower, operator.upper)]
+            if any(off for _, off in bounds) and not self._is_rounded(node, found):
+                raise GraphError(
+                    f"{node.name} (Clip): its bounds are not on the grid of its data, steps of "
+                    f"{found.unit:g}, so that integers cannot give what was trained; put a "
+                    "quantizer with the same step behind it before training"
                 )
             lower, upper = (bound for bound, _ in bounds)
             node.operator = dataclasses.replace(operator, lower=float(lower), upper=upper)
         self.formats[node] = found
+
+    def _is_rounded(self, node: Node, found: Format) -> bool:
+        """Whether a quantizer behind the node rounds to the format of what it reads."""
+        if node in self.rounded:
+            return True
+        readers = self.network.consumers(node)
+        quantized = all(isinstance(reader.operator, TrainedQuantizer) for reader in readers)
+        return quantized and all(format_of(reader) == found for reader in readers)
 
     def _take_quantizer(self, node: Node) -> tuple[Format, Node] | None:
         """Remove the quantizer of the tensor behind ``node``; return its format and its name.
@@ -144,6 +147,7 @@ class _Transform:
         It is the first one behind clips and moves; None where there is none.
         """
         network, end = self.network, node
+        passed: set[Node] = set()
         while not network.is_output(end):
             reader = network.sole_consumer(end)
             if reader is None:
@@ -151,10 +155,12 @@ class _Transform:
             if isinstance(reader.operator, TrainedQuantizer):
                 found = format_of(reader)
                 network.bypass(reader)
+                self.rounded |= passed
                 return found, reader
             if not (is_move(reader) or isinstance(reader.operator, ReLU | Clip)):
                 break
             end = reader
+            passed.add(reader)
         return None
 
     def _store(
@@ -247,7 +253,7 @@ class _Transform:
         values, accumulator = weight.values, incoming.unit * weight.unit
         bias, on_grid = np.zeros(1), False
         if node.has_input(2):
-            bias, on_grid = _bias(node)
+            bias, on_grid = bias_of(node)
         unit: float | np.ndarray = accumulator
         normalization = self.network.sole_consumer(node)
         folded = normalization is not None and isinstance(normalization.operator, BatchNorm)
@@ -263,7 +269,7 @@ class _Transform:
             # A channel that passes next to nothing is a constant: the weights give way to the bias.
             dead = magnitude * accumulator * LARGEST_BIAS <= np.abs(bias)
             magnitude = np.where(dead, 1.0, magnitude)
-            values = _by_channel(node, values, np.where(dead, 0.0, np.sign(factor)))
+            values = by_channel(node, values, np.where(dead, 0.0, np.sign(factor)))
             unit = accumulator * magnitude
         taken = self._take_quantizer(node)
         has_bias = node.has_input(2) or folded
@@ -350,6 +356,9 @@ class _Transform:
     def _narrow(self, node: Node) -> None:
         """Requantize a tensor that is stored in a wider format."""
         incoming, found = self._incoming(node, 0), format_of(node)
+        if incoming == found:
+            self.network.bypass(node)
+            return
         source = node.input(0)
         scale = np.asarray(incoming.unit / found.unit)
         node.operator = Quantizer(
@@ -371,39 +380,3 @@ def _finer(values: np.ndarray, ratio: float) -> int:
     while ratio / factor > 2 * BIAS_ERROR and 2 * factor * largest <= dtype.int8.max:
         factor *= 2
     return factor
-
-
-def _on_grid(bound: float | np.ndarray, found: Format) -> tuple[float | np.ndarray, bool]:
-    """Return a bound in units, rounded as its quantizer rounds, and whether that changed it.
-
-    Infinite bounds stay.
-    """
-    real = np.asarray(bound, np.float64)
-    turn = round_half_up if found.half_up else round_half_away
-    with np.errstate(invalid="ignore"):
-        steps = np.where(np.isfinite(real), turn(real / found.unit), real)
-        off = np.isfinite(real) & (np.abs(steps - real / found.unit) > 1e-6)
-    return (steps if steps.ndim else float(steps)), bool(off.any())
-
-
-def _bias(node: Node) -> tuple[np.ndarray, bool]:
-    """Return the bias of a layer, float64, and whether it was trained in the accumulator's unit."""
-    source = node.input(2).node
-    if not isinstance(source.operator, Producer | BiasQuantizer):
-        raise UnsupportedError(
-            f"{node.name}: its bias has a {source.type}, expected a BiasQuantizer or none; biases "
-            "are rounded to the units of their accumulators"
-        )
-    if not isinstance(source.operator, BiasQuantizer):
-        return np.asarray(source.operator.value, np.float64), False
-    return np.asarray(source.input(0).node.operator.value, np.float64), True
-
-
-def _by_channel(node: Node, values: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return a weight with each output channel multiplied."""
-    axis = node.operator.output_axis
-    if axis and getattr(node.operator, "groups", 1) > 1:
-        raise GraphError(f"{node.name} ({node.type}): a BatchNorm behind groups; fold it before")
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    return values * factors.reshape(shape)

@@ -1,4 +1,4 @@
-"""The integers of a weight behind its quantizers for training, and the real value of one unit."""
+"""The integers of a weight behind its quantizers for training, their unit, and the bias beside."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from aidge_quant.errors import GraphError, UnsupportedError
 from aidge_quant.graph import Node
-from aidge_quant.ops import LSQ, DoReFa, FixedQ, Producer, ScaleAdjust, TanhClamp
+from aidge_quant.ops import LSQ, BiasQuantizer, DoReFa, FixedQ, Producer, ScaleAdjust, TanhClamp
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,3 +97,26 @@ def quantizer_step(node: Node) -> float:
     if isinstance(operator, LSQ):
         return float(operator.effective_step(value, value))
     return float(value[0]) / operator.range
+
+
+def bias_of(node: Node) -> tuple[np.ndarray, bool]:
+    """Return the bias of a layer, float64, and whether it was trained in the accumulator's unit."""
+    source = node.input(2).node
+    if not isinstance(source.operator, Producer | BiasQuantizer):
+        raise UnsupportedError(
+            f"{node.name}: its bias has a {source.type}, expected a BiasQuantizer or none; biases "
+            "are rounded to the units of their accumulators"
+        )
+    if not isinstance(source.operator, BiasQuantizer):
+        return np.asarray(source.operator.value, np.float64), False
+    return np.asarray(source.input(0).node.operator.value, np.float64), True
+
+
+def by_channel(node: Node, values: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Return a weight with each output channel multiplied."""
+    axis = node.operator.output_axis
+    if axis and getattr(node.operator, "groups", 1) > 1:
+        raise GraphError(f"{node.name} ({node.type}): a BatchNorm behind groups; fold it before")
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    return values * factors.reshape(shape)

@@ -95,8 +95,10 @@ def insert_activ_quantizers(
             place(twin, site, LSQ((-half, half - 1)), name, (source,))
         else:
             name = twin.unique_name(f"{base}_cgpact")
-            source = shared.get(site.group) or _producer(twin, f"{name}_alpha", init_alpha)
-            bounds[place(twin, site, CGPACT(largest), name, (source,))] = source
+            known = shared.get(site.group)
+            source = known or _producer(twin, f"{name}_alpha", init_alpha)
+            node = place(twin, site, CGPACT(largest), name, (source,))
+            bounds[node] = source
         shared[site.group] = source
     twin.check()
     if calibration is not None:
@@ -144,9 +146,12 @@ def _set_bounds(
                 seen[node.name, index] = array
 
     evaluate(plain, feeds, observe=observe)
+    values: dict[Node, float] = {}  # those that share a bound take the largest
     for node, alpha in bounds.items():
         port, levels = sources[node], node.operator.range
         value = levels * initial_step(seen[port.node.name, port.index], levels)
+        values[alpha] = max(values.get(alpha, 0.0), value)
+    for alpha, value in values.items():
         if value > 0:
             set_value(alpha, np.full_like(alpha.operator.value, value))
 

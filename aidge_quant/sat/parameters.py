@@ -4,7 +4,16 @@ from collections.abc import Mapping
 
 from aidge_quant.errors import GraphError
 from aidge_quant.graph import GraphView, Node, Port
-from aidge_quant.ops import BatchNorm, DoReFa, DoReFaMode, Producer, ScaleAdjust, TanhClamp
+from aidge_quant.ops import (
+    BatchNorm,
+    DoReFa,
+    DoReFaMode,
+    Producer,
+    Quantizer,
+    ScaleAdjust,
+    TanhClamp,
+    TrainedQuantizer,
+)
 from aidge_quant.ptq.flow import is_affine
 from aidge_quant.qat.bits import LayerBits, bits_of_layers
 from aidge_quant.qat.prepare import prepare_training
@@ -28,6 +37,7 @@ def insert_param_clamping(network: GraphView) -> None:
     twin = network.clone()
     prepare_training(twin, False)
     for layer in _layers(twin):
+        _expect_float_weight(layer)
         weight = layer.input(1).node
         if not isinstance(weight.operator, Producer):
             raise GraphError(f"{layer.name}: its weight comes from {weight.name} already")
@@ -44,8 +54,14 @@ def insert_param_scaling_adjust(network: GraphView, use_batchnorms: bool) -> Non
         The network to train.
     use_batchnorms : bool
         Leave out layers that a BatchNorm follows, which normalizes by itself.
+
+    Raises
+    ------
+    GraphError
+        If a weight has a ScaleAdjust, or is quantized already.
     """
     for layer in _layers(network):
+        _expect_float_weight(layer)
         if use_batchnorms and _has_batch_norm(network, layer):
             continue
         if _find(layer, ScaleAdjust) is not None:
@@ -65,9 +81,16 @@ def insert_sat_nodes(network: GraphView, use_batchnorms: bool) -> None:
         The network to train.
     use_batchnorms : bool
         No ScaleAdjust on layers that a BatchNorm follows.
+
+    Raises
+    ------
+    GraphError, UnsupportedError
+        As of both functions; the network then stays as it was.
     """
-    insert_param_clamping(network)
-    insert_param_scaling_adjust(network, use_batchnorms)
+    twin = network.clone()
+    insert_param_clamping(twin)
+    insert_param_scaling_adjust(twin, use_batchnorms)
+    network.become(twin)
 
 
 def insert_param_quantizers(
@@ -116,6 +139,23 @@ def insert_param_quantizers(
         levels = 2**found.weight - 1 if even else 2 ** (found.weight - 1) - 1
         name = network.unique_name(f"{_weight(layer).name}_dorefa")
         network.insert_after(Port(clamp), DoReFa(levels, mode), name)
+
+
+def _expect_float_weight(layer: Node) -> None:
+    """Refuse a weight that was rounded: what is inserted behind it would change the integers."""
+    node = layer.input(1).node
+    while not isinstance(node.operator, Producer):
+        if isinstance(node.operator, DoReFa | TrainedQuantizer | Quantizer):
+            raise GraphError(
+                f"{layer.name}: its weight is quantized already, by {node.name} ({node.type}); "
+                "insert TanhClamp and ScaleAdjust into the float network, before quantizers"
+            )
+        node = node.input(0).node
+    if node.operator.constant or node.operator.value.dtype.kind != "f":
+        raise GraphError(
+            f"{layer.name}: its weight {node.name} holds constants, as after "
+            "post_training_transform; begin with the float network"
+        )
 
 
 def _layers(network: GraphView) -> list[Node]:

@@ -297,24 +297,40 @@ def test_training_goes_on_without_moving_frozen_statistics():
         np.testing.assert_array_equal(norm.input(slot).node.operator.value, value)
 
 
-def test_a_clip_behind_a_fork_rounds_its_bounds_as_training_does_or_says_so(caplog):
-    """Bounds of half a step: with single shifts -1.5 is -1, and both ends say that."""
-    graph = lsq_fork(3.0)
+@pytest.mark.parametrize("bounds", [(-1.37, 1.37), (0.2, 2.9), (-np.inf, 0.55), (0.0, 6.0)])
+@pytest.mark.parametrize("shift", [False, True])
+def test_a_clip_behind_a_fork_computes_what_was_trained(bounds, shift):
+    """Its bounds are on the grid of no step that training finds: a quantizer rounds them."""
+    graph = nets.fork(*bounds)
+    lsq.setup_quantizers(graph, 4, power_of_two=shift, calibration=X)
+    clip = graph.node("clip")
+    (quantizer,) = graph.consumers(clip)
+    assert quantizer.input(1).node is graph.node("conv_lsq").input(1).node
+    fit(graph, (X, Y), epochs=1, batch_size=20, optimizer=SGD(0.02))
+    exact = integers_of(graph)
+    others, _ = check_integers(graph, exact, X)
+    network = aq.lower(exact)
+    real = network.dequantize_output(network.run(network.quantize_input(X)))
+    if shift:
+        assert others == 0
+        np.testing.assert_array_equal(real, run(graph, X))
+    assert not any(n.name == quantizer.name for n in exact.nodes)  # nothing is rounded twice
+
+
+def test_a_clip_whose_bounds_integers_cannot_have_is_refused():
+    graph = nets.fork(-1.37, 1.37)
     lsq.setup_quantizers(graph, 8, power_of_two=True, calibration=X)
+    (quantizer,) = graph.consumers(graph.node("clip"))
+    graph.bypass(quantizer)
+    before = str(graph)
+    with pytest.raises(GraphError, match=r"clip \(Clip\): its bounds are not on the grid"):
+        lsq.post_training_transform(graph, True)
+    assert str(graph) == before
+    clip = graph.node("clip")
+    clip.operator = Clip(-1.0, 1.5)
     steps = [n for n in graph.nodes if n.name.endswith("_lsq_ss")]
     for node in steps:
-        node.operator = producer(np.full(1, 2.0, np.float32))
+        node.operator = producer(np.full(1, 0.5, np.float32))
     lsq.post_training_transform(graph, True)
-    assert "not on the grid" in caplog.text
     (clip,) = (node for node in graph.nodes if isinstance(node.operator, Clip))
-    assert (clip.operator.lower, clip.operator.upper) == (-1.0, 2.0)
-
-
-def lsq_fork(bound):
-    """Return a network in which an Add and a Clip read one convolution."""
-    make = nets.Maker("fork")
-    x = make.conv(make.input, "conv", (4, 2, 3, 3))
-    clipped = make.graph.add(ops.Clip(-bound, bound), (x,), "clip")
-    inner = make.conv(clipped, "inner", (4, 4, 3, 3))
-    total = make.graph.add(ops.Add(), (x, inner), "add")
-    return make.finish(make.relu(total, "relu"), 256)
+    assert (clip.operator.lower, clip.operator.upper) == (-2.0, 3.0)

@@ -6,7 +6,7 @@ import trained_networks as nets
 from trained_integers import check_integers
 
 import aidge_quant as aq
-from aidge_quant import recipes, sat
+from aidge_quant import lsq, recipes, sat
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, GraphError
 from aidge_quant.executor import run
@@ -174,6 +174,40 @@ def test_wrong_orders_are_refused():
     sat.insert_param_quantizers(graph, 4)
     with pytest.raises(GraphError, match="has a DoReFa already"):
         sat.insert_param_quantizers(graph, 4)
+
+
+def test_weights_that_are_quantized_are_refused():
+    graph = nets.chain()
+    sat.insert_param_clamping(graph)
+    sat.insert_param_quantizers(graph, 4)
+    lsq_graph, done = nets.chain(), trained("chain")
+    lsq.setup_quantizers(lsq_graph, 4, calibration=X)
+    sat.post_training_transform(done, False)
+    for quantized, message in (
+        (graph, r"conv: its weight is quantized already, by conv_w_dorefa \(DoReFa\)"),
+        (lsq_graph, r"conv: its weight is quantized already, by conv_lsq_p \(LSQ\)"),
+        (done, "conv: its weight conv_w_int holds constants"),
+    ):
+        before = str(quantized)
+        with pytest.raises(GraphError, match=message):
+            sat.insert_param_scaling_adjust(quantized, False)
+        assert str(quantized) == before
+    before = str(lsq_graph)
+    with pytest.raises(GraphError):
+        sat.insert_sat_nodes(lsq_graph, True)
+    assert str(lsq_graph) == before
+
+
+def test_a_clip_behind_a_fork_computes_what_was_trained():
+    graph = nets.fork(0.7, 2.9)
+    sat.insert_sat_nodes(graph, True)
+    sat.insert_param_quantizers(graph, 4)
+    sat.insert_activ_quantizers(graph, 4, input_range=4.0, calibration=X)
+    fit(graph, (X, Y), epochs=1, batch_size=20, optimizer=SGD(0.02))
+    sat.freeze_batch_norms(graph)
+    exact = graph.clone()
+    sat.post_training_transform(exact, True)
+    check_integers(graph, exact, X)
 
 
 @pytest.mark.parametrize("name", NETS)
