@@ -261,7 +261,8 @@ class FixedQ(TrainedQuantizer):
         (x,) = present(arrays, 1)
         step = _floats(x).dtype.type(self.step)
         turn = round_half_up if self.half_up else round_half_away
-        return turn(np.clip(x / step, *self.range)) * step
+        lower, upper = (x.dtype.type(bound) for bound in self.range)
+        return turn(np.clip(x / step, lower, upper)) * step
 
     def backward(self, gradient: np.ndarray, inputs: Inputs, outputs: Outputs) -> Gradients:
         """Return the gradient as it is."""

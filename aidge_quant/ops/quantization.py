@@ -68,7 +68,8 @@ class Quantizer(Operator):
         (x,) = present(arrays, 1)
         y = self._scaled(x)
         if self.clip is not None:
-            y = np.clip(y, *self.clip)
+            # Bounds of the type of y: numpy before 2 widens float32 where they need 32 bits.
+            y = np.clip(y, *(y.dtype.type(bound) for bound in self.clip))
         if self.element_type is not None:
             return y.astype(self.element_type.numpy)
         return y
