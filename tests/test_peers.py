@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import onnx
 import pytest
 import shared_data
 from onnx import TensorProto, helper
@@ -85,3 +86,21 @@ def test_the_official_file_scores_as_its_makers_say():
     found = judge(logits, float_outputs("dscnn_kws_tfl"), data.labels)
     assert round(100 * found.accuracy, 2) == 89.89  # the shared data's own figure
     assert found.sqnr > 28
+
+
+@pytest.mark.parametrize(("name", "millions"), [("resnet18", 1814), ("mobilenetv2", 301)])
+def test_networks_of_random_weights_have_the_published_size(name, millions):
+    """Multiply-accumulates of He et al. 2016 and Sandler et al. 2018, global pool left out."""
+    from imagenet_networks import BUILDERS
+
+    model = onnx.shape_inference.infer_shapes(BUILDERS[name](), strict_mode=True)
+    sizes = {info.name: info.type.tensor_type.shape.dim for info in model.graph.value_info}
+    weights = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    products = 0
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            places = [dim.dim_value for dim in sizes[node.output[0]][2:]]
+            products += np.prod(places) * np.prod(weights[node.input[1]])
+        elif node.op_type == "Gemm":
+            products += np.prod(weights[node.input[1]])
+    assert round(products / 1e6) == millions
