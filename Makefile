@@ -18,7 +18,7 @@ BUILD_TOOLS  := 'scikit-build-core>=0.10' 'cython>=3.1'
 EDITABLE     := --no-build-isolation --config-settings=build-dir='build/develop-{wheel_tag}'
 REBUILD      := --config-settings=editable.rebuild=true
 BUILD_INPUTS := pyproject.toml CMakeLists.txt aidge_quant/_version.py _kernels \
-                $(wildcard _kernels/*.pyx _kernels/*.pxd _kernels/*.h _kernels/*.py)
+                $(wildcard $(addprefix _kernels/,*.pyx *.pxd *.h *.py host/*))
 
 .PHONY: help develop test export bench bench-cortex-m lint clean
 

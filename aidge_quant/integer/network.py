@@ -96,7 +96,7 @@ class IntegerNetwork:
         """
         return ends.dequantize_output(self, q)
 
-    def run(self, q: Arrays, *, intermediates: bool = False) -> Arrays:
+    def run(self, q: Arrays, *, intermediates: bool = False, threads: int = 1) -> Arrays:
         """Run the golden model.
 
         Parameters
@@ -105,6 +105,11 @@ class IntegerNetwork:
             Of the input's type exactly, as ``quantize_input`` returns them.
         intermediates : bool
             Also return every tensor.
+        threads : int
+            How many the images of the batch are shared out among. Whatever their number, and
+            whatever instruction set the machine has, the integers are the same;
+            ``AIDGE_QUANT_ISA`` names another one than the best: ``avx512vnni``, ``avx2``,
+            ``portable``. Several threads of Python may run one network at once.
 
         Returns
         -------
@@ -115,9 +120,9 @@ class IntegerNetwork:
         Raises
         ------
         ShapeError, DtypeError, DataError
-            If the input does not fit the network.
+            If the input does not fit the network, or ``threads`` is not a whole number from 1.
         """
-        return run.run_network(self, q, intermediates=intermediates)
+        return run.run_network(self, q, intermediates=intermediates, threads=threads)
 
     def save(self, path: str | Path) -> None:
         """Write the network to one file (npz, no pickle); an existing file is replaced."""

@@ -1,17 +1,19 @@
-"""The golden model: runs an integer network layer by layer with the compiled kernels."""
+"""The golden model: runs an integer network by its plan, or layer by layer to keep every tensor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from aidge_quant import kernels
-from aidge_quant.errors import DtypeError
+from aidge_quant.errors import DataError, DtypeError
 from aidge_quant.integer import layers
 from aidge_quant.integer.ends import Arrays, bare, by_name, expect_batch
 from aidge_quant.integer.layers import Layer
+from aidge_quant.integer.plan import Plan
 from aidge_quant.integer.tensors import IntegerTensor
 
 if TYPE_CHECKING:
@@ -196,20 +198,10 @@ def run_layer(layer: Layer, inputs: Sequence[np.ndarray], output: IntegerTensor)
     return FUNCTIONS[type(layer)](layer, inputs, output)
 
 
-def _last_uses(network: IntegerNetwork) -> dict[str, int]:
-    """Return the index of the layer after which each tensor is not needed."""
-    last = {tensor.name: -1 for tensor in network.tensors}
-    for index, layer in enumerate(network.layers):
-        last.update((name, index) for name in (*layer.inputs, layer.output))
-    last.update((name, len(network.layers)) for name in network.outputs)
-    return last
-
-
-def _stored_inputs(network: IntegerNetwork, q: Arrays) -> dict[str, np.ndarray]:
-    """Return the checked inputs by tensor name in the stored layout."""
+def _checked_inputs(network: IntegerNetwork, q: Arrays) -> list[np.ndarray]:
+    """Return the checked inputs, in the order of the network and the layout of ONNX."""
     arrays = by_name(q, network.input_names, "input")
     batch = next((len(array) for array in arrays.values() if array.ndim), 0)
-    stored = {}
     for tensor_name, (name, array) in zip(network.inputs, arrays.items(), strict=True):
         tensor = network.tensor(tensor_name)
         if array.dtype != tensor.dtype.numpy:
@@ -218,12 +210,22 @@ def _stored_inputs(network: IntegerNetwork, q: Arrays) -> dict[str, np.ndarray]:
                 "makes it from real numbers"
             )
         expect_batch(array, tensor, f"input {name}", batch)
-        stored[tensor_name] = tensor.from_onnx(array)
-    return stored
+    return list(arrays.values())
+
+
+_PLANS: WeakKeyDictionary[IntegerNetwork, Plan] = WeakKeyDictionary()
+
+
+def plan_of(network: IntegerNetwork) -> Plan:
+    """Return the plan of a network, made at the first call."""
+    plan = _PLANS.get(network)
+    if plan is None:
+        plan = _PLANS[network] = Plan(network, run_layer)
+    return plan
 
 
 def run_network(
-    network: IntegerNetwork, q: Arrays, *, intermediates: bool = False
+    network: IntegerNetwork, q: Arrays, *, intermediates: bool = False, threads: int = 1
 ) -> Any:  # the forms are those of IntegerNetwork.run
     """Run the golden model.
 
@@ -232,7 +234,9 @@ def run_network(
     network : IntegerNetwork
     q : integer array (batch, *ONNX shape), or a mapping of them by input name
     intermediates : bool
-        Also return every tensor, by tensor name, in ONNX layout.
+        Also return every tensor, by tensor name, in ONNX layout. The layers then run one by one.
+    threads : int
+        How many the images of the batch are shared out among.
 
     Returns
     -------
@@ -242,22 +246,24 @@ def run_network(
     Raises
     ------
     ShapeError, DtypeError, DataError
-        If the input does not fit the network.
+        If the input does not fit the network, or ``threads`` is not a whole number from 1.
     """
-    values = _stored_inputs(network, q)
-    last_uses = _last_uses(network)
-    for index, layer in enumerate(network.layers):
+    if not isinstance(threads, int | np.integer) or threads < 1:
+        raise DataError(f"threads is {threads!r}, expected a whole number from 1")
+    arrays = _checked_inputs(network, q)
+    if not intermediates:
+        found = plan_of(network).run(arrays, int(threads))
+        return bare(dict(zip(network.output_names, found, strict=True)))
+    values = {
+        name: network.tensor(name).from_onnx(array)
+        for name, array in zip(network.inputs, arrays, strict=True)
+    }
+    for layer in network.layers:
         inputs = [values[name] for name in layer.inputs]
         values[layer.output] = run_layer(layer, inputs, network.tensor(layer.output))
-        if not intermediates:
-            for name in {*layer.inputs, layer.output}:
-                if last_uses[name] == index:
-                    del values[name]
+    everything = {name: network.tensor(name).to_onnx(array) for name, array in values.items()}
     results = {
-        name: network.tensor(tensor_name).to_onnx(values[tensor_name])
+        name: everything[tensor_name]
         for tensor_name, name in zip(network.outputs, network.output_names, strict=True)
     }
-    if not intermediates:
-        return bare(results)
-    everything = {name: network.tensor(name).to_onnx(array) for name, array in values.items()}
     return bare(results), everything

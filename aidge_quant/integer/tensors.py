@@ -1,5 +1,6 @@
 """Tensors of an integer network: shape, type, and what a stored integer means."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ class IntegerTensor:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def channels(self) -> int:

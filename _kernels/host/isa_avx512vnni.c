@@ -1,0 +1,151 @@
+/* AVX-512 with VNNI: 16 sums of four products of uint8 and int8 in one instruction. */
+#include <immintrin.h>
+#include <string.h>
+
+#include "engine.h"
+#include "tile_rows.h"
+
+#define AQ_ISA aq_avx512vnni
+#define AQ_ISA_NAME "avx512vnni"
+#define AQ_LANES 16
+#define AQ_VECTORS 4
+#define AQ_S8_DIRECT 1
+#define AQ_S8_SHIFTED 128
+#define AQ_ROWS(V) (((V) == 4) ? 6 : (((V) == 3) ? 8 : 12))
+#define AQ_EACH_TILE(X) AQ_ROWS_12(X, 1) AQ_ROWS_12(X, 2) AQ_ROWS_8(X, 3) AQ_ROWS_6(X, 4)
+
+static int aq_isa_available(void)
+{
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
+            && __builtin_cpu_supports("avx512vnni");
+}
+
+#define AQ_VEC __m512i
+#define AQ_W __m512i
+#define AQ_SPLATTED __m512i
+#define AQ_LOAD(p) _mm512_loadu_si512(p)
+#define AQ_STORE(p, v) _mm512_storeu_si512((p), (v))
+#define AQ_LOAD_W(p) _mm512_loadu_si512(p)
+
+/* The four bytes at p, each 128 more, in every lane. */
+static inline __m512i aq_splat4(const int8_t *p)
+{
+    int32_t quad;
+
+    memcpy(&quad, p, sizeof quad);
+    return _mm512_xor_si512(_mm512_set1_epi32(quad), _mm512_set1_epi8(-128));
+}
+
+static inline __m512i aq_splat2(const int16_t *p)
+{
+    int32_t pair;
+
+    memcpy(&pair, p, sizeof pair);
+    return _mm512_set1_epi32(pair);
+}
+
+/* As instructions of their own: gcc 12 copies the accumulators of the intrinsics to memory. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define AQ_DOT4(acc, a, w) __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w))
+#define AQ_DOT2(acc, a, w) __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(w))
+#else
+#define AQ_DOT4(acc, a, w) ((acc) = _mm512_dpbusd_epi32((acc), (a), (w)))
+#define AQ_DOT2(acc, a, w) ((acc) = _mm512_dpwssd_epi32((acc), (a), (w)))
+#endif
+
+#define AQ_NAME(x) s8_##x
+#define AQ_OPERAND int8_t
+#define AQ_SPLAT(p) aq_splat4(p)
+#define AQ_DOT AQ_DOT4
+#include "tiles.h"
+#undef AQ_NAME
+#undef AQ_OPERAND
+#undef AQ_SPLAT
+#undef AQ_DOT
+
+#define AQ_NAME(x) s16_##x
+#define AQ_OPERAND int16_t
+#define AQ_SPLAT(p) aq_splat2(p)
+#define AQ_DOT AQ_DOT2
+#include "tiles.h"
+
+#define AQ_FINISH_TILE aq_finish_tile_vectors
+#include "finish.h"
+
+/* Write the masked values of 32 bits as int8.  Narrowing stores and masks are slow on some
+ * machines: whole vectors do without.
+ */
+static inline void aq_store8(int8_t *y, __m512i t, __mmask16 mask)
+{
+    const __m128i bytes = _mm512_cvtepi32_epi8(t);
+
+    if (mask == 0xFFFF) {
+        _mm_storeu_si128((__m128i *)y, bytes);
+    } else {
+        _mm_mask_storeu_epi8(y, mask, bytes);
+    }
+}
+
+/* One vector of channels of every row; the forms that int8 networks have, else the loops of all. */
+static void aq_finish_tile_vectors(const aq_finish *f, ptrdiff_t first, ptrdiff_t rows,
+        ptrdiff_t columns, ptrdiff_t width, int32_t *acc, const uint8_t *residual,
+        uint8_t *target, ptrdiff_t index, ptrdiff_t stride)
+{
+    const __m512i offset = _mm512_set1_epi32(f->offset);
+    const __m512i lower = _mm512_set1_epi32(f->lower);
+    int8_t *y = (int8_t *)target + index;
+    const int8_t *r = (const int8_t *)residual + index;
+
+    if (f->output_size != 1 || f->residual_size > 1
+            || (f->form != AQ_RIGHT_SHIFTS && f->form != AQ_MULTIPLIER_HALF_UP)) {
+        aq_finish_tile_any(f, first, rows, columns, width, acc, residual, target, index, stride);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < columns; j += 16) {
+        const __mmask16 mask = (columns - j >= 16) ? 0xFFFF
+                : (__mmask16)((1U << (columns - j)) - 1U);
+        const __m512i shift = _mm512_loadu_si512(f->shift + first + j);
+        const __m512i upper = _mm512_loadu_si512(f->upper + first + j);
+        const __m512i scale = _mm512_loadu_si512(f->multiplier + first + j);
+        const __m512i factor = f->residual_size ? _mm512_loadu_si512(f->factor + first + j)
+                : _mm512_setzero_si512();
+        const __m512i even_shift = _mm512_and_si512(shift, _mm512_set1_epi64(0xFFFFFFFF));
+        const __m512i odd_shift = _mm512_srli_epi64(shift, 32);
+        const __m512i one = _mm512_set1_epi64(1);
+        const __m512i even_half = _mm512_srli_epi64(_mm512_sllv_epi64(one, even_shift), 1);
+        const __m512i odd_half = _mm512_srli_epi64(_mm512_sllv_epi64(one, odd_shift), 1);
+        const __m512i odd_scale = _mm512_srli_epi64(scale, 32);
+        const __m512i low = _mm512_set1_epi64(INT32_MIN);
+        const __m512i high = _mm512_set1_epi64(INT32_MAX);
+
+        for (ptrdiff_t i = 0; i < rows; i++) {
+            __m512i t = _mm512_loadu_si512(acc + (i * width) + j);
+            if (f->residual_size) {
+                const __m512i more = _mm512_cvtepi8_epi32(
+                        _mm_maskz_loadu_epi8(mask, r + (i * stride) + j));
+                t = _mm512_add_epi32(t, _mm512_mullo_epi32(more, factor));
+            }
+            if (f->form == AQ_RIGHT_SHIFTS) {
+                t = _mm512_add_epi32(_mm512_srav_epi32(t, shift), offset);
+            } else {
+                __m512i even = _mm512_mul_epi32(t, scale);
+                __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(t, 32), odd_scale);
+                even = _mm512_srav_epi64(_mm512_add_epi64(even, even_half), even_shift);
+                odd = _mm512_srav_epi64(_mm512_add_epi64(odd, odd_half), odd_shift);
+                even = _mm512_min_epi64(_mm512_max_epi64(even, low), high);
+                odd = _mm512_min_epi64(_mm512_max_epi64(odd, low), high);
+                t = _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+                /* Bounds of int8 less the offset: the sum cannot leave int32. */
+                t = _mm512_max_epi32(t, _mm512_sub_epi32(lower, offset));
+                t = _mm512_min_epi32(t, _mm512_sub_epi32(upper, offset));
+                t = _mm512_add_epi32(t, offset);
+            }
+            t = _mm512_min_epi32(_mm512_max_epi32(t, lower), upper);
+            aq_store8(y + (i * stride) + j, t, mask);
+        }
+    }
+}
+
+#define AQ_DEPTHWISE_HEADER "depthwise_avx512vnni.h"
+#include "steps.h"

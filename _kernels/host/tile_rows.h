@@ -1,0 +1,7 @@
+/* The tiles of an instruction set: AQ_EACH_TILE(X) expands X(rows, vectors) for all of them. */
+#define AQ_UNROLL _Pragma("GCC unroll 16")
+
+#define AQ_ROWS_4(X, V) X(1, V) X(2, V) X(3, V) X(4, V)
+#define AQ_ROWS_6(X, V) AQ_ROWS_4(X, V) X(5, V) X(6, V)
+#define AQ_ROWS_8(X, V) AQ_ROWS_6(X, V) X(7, V) X(8, V)
+#define AQ_ROWS_12(X, V) AQ_ROWS_8(X, V) X(9, V) X(10, V) X(11, V) X(12, V)

@@ -1,0 +1,67 @@
+/* Tiles of products: M output pixels times V vectors of output channels, in registers.
+ *
+ * Included once for int8 and once for int16 data, with
+ *     AQ_NAME(x)          the names of this inclusion
+ *     AQ_OPERAND          type of an activation that is multiplied
+ *     AQ_VEC              vector of accumulators, AQ_LANES of them
+ *     AQ_W                vector of weights: AQ_LANES times a quad
+ *     AQ_LOAD_W(p)        such a vector from memory
+ *     AQ_SPLAT(p)         a quad of activations, in every lane
+ *     AQ_DOT(acc, a, w)   acc[lane] += sum of a[q] * w[lane][q] over the quad
+ *     AQ_LOAD(p), AQ_STORE(p, v)   accumulators
+ * and undefined again by whoever defined them.
+ *
+ * All loops but that over the steps have constant bounds: they disappear.
+ */
+typedef void AQ_NAME(tile_t)(const AQ_OPERAND *const *rows, const int32_t *offsets,
+        ptrdiff_t steps, const uint8_t *weight, const int32_t *bias, int32_t *acc);
+
+static inline __attribute__((always_inline)) void AQ_NAME(tile)(const int M, const int V,
+        const AQ_OPERAND *const *rows, const int32_t *offsets, ptrdiff_t steps,
+        const uint8_t *weight, const int32_t *bias, int32_t *acc)
+{
+    const AQ_OPERAND *a[AQ_TILE_ROWS];
+    AQ_VEC sums[AQ_TILE_ROWS][AQ_TILE_VECTORS];
+    AQ_W w[AQ_TILE_VECTORS];
+
+    AQ_UNROLL for (int i = 0; i < M; i++) {
+        a[i] = rows[i];
+        AQ_UNROLL for (int j = 0; j < V; j++) {
+            sums[i][j] = AQ_LOAD(bias + (j * AQ_LANES));
+        }
+    }
+    for (ptrdiff_t t = 0; t < steps; t++) {
+        const ptrdiff_t offset = offsets[t];
+
+        AQ_UNROLL for (int j = 0; j < V; j++) {
+            w[j] = AQ_LOAD_W(weight + (j * sizeof(AQ_W)));
+        }
+        weight += V * sizeof(AQ_W);
+        AQ_UNROLL for (int i = 0; i < M; i++) {
+            const AQ_SPLATTED x = AQ_SPLAT(a[i] + offset);
+            AQ_UNROLL for (int j = 0; j < V; j++) {
+                AQ_DOT(sums[i][j], x, w[j]);
+            }
+        }
+    }
+    AQ_UNROLL for (int i = 0; i < M; i++) {
+        AQ_UNROLL for (int j = 0; j < V; j++) {
+            AQ_STORE(acc + (((i * V) + j) * AQ_LANES), sums[i][j]);
+        }
+    }
+}
+
+#define AQ_ONE_TILE(M, V) \
+static void AQ_NAME(tile_##M##_##V)(const AQ_OPERAND *const *rows, const int32_t *offsets, \
+        ptrdiff_t steps, const uint8_t *weight, const int32_t *bias, int32_t *acc) \
+{ \
+    AQ_NAME(tile)(M, V, rows, offsets, steps, weight, bias, acc); \
+}
+AQ_EACH_TILE(AQ_ONE_TILE)
+#undef AQ_ONE_TILE
+
+#define AQ_ENTRY(M, V) [V][M] = AQ_NAME(tile_##M##_##V),
+static AQ_NAME(tile_t) *const AQ_NAME(tiles)[AQ_TILE_VECTORS + 1][AQ_TILE_ROWS + 1] = {
+    AQ_EACH_TILE(AQ_ENTRY)
+};
+#undef AQ_ENTRY

@@ -1,0 +1,426 @@
+"""Checked door to the engine: layers become steps, packed for the instruction set of this machine.
+
+`aidge_quant.integer.plan` says where the tensors lie and which layers become steps.
+"""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from aidge_quant._kernels import engine as compiled
+from aidge_quant.errors import DataError
+from aidge_quant.kernels.arrays import window_count
+from aidge_quant.kernels.pooling import inside_counts
+from aidge_quant.kernels.requantization import Requantizes, packed
+
+#: Environment variable that names the instruction set to use instead of the best.
+ISA_VARIABLE = "AIDGE_QUANT_ISA"
+
+#: Bytes that steps may read behind the last value of a tensor.
+SLACK = 256
+
+# The constants of the same names in _kernels/host/engine.h.
+_BLOCK = 256
+_DEPTHWISE = 64
+
+#: Sizes of an image, (height, width, channels) or (rows, in), and int8 or int16.
+Data = tuple[tuple[int, ...], np.dtype]
+#: Where the tensors of a layer lie: its inputs, then its output.
+Places = tuple[int, ...]
+
+_swap_axes = compiled.swap_axes
+
+
+def available_isas() -> list[str]:
+    """Return the instruction sets that this build and this machine have, best first."""
+    return compiled.available()
+
+
+def chosen_isa() -> str:
+    """Return the instruction set that new engines use: that of AIDGE_QUANT_ISA, else the best.
+
+    Raises
+    ------
+    DataError
+        If AIDGE_QUANT_ISA names none that this machine has.
+    """
+    known = available_isas()
+    name = os.environ.get(ISA_VARIABLE) or known[0]
+    if name not in known:
+        raise DataError(f"{ISA_VARIABLE} is {name!r}, expected one of {', '.join(known)}")
+    return name
+
+
+def swapped(array: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return images of (rows, columns) values with these axes swapped.
+
+    Parameters
+    ----------
+    array : C-contiguous integer array (batch, rows * columns values in any shape)
+
+    Returns
+    -------
+    array (batch, columns, rows) of the same type
+    """
+    result = np.empty((len(array), columns, rows), array.dtype)
+    source, target = (a.reshape(-1).view(np.uint8) for a in (array, result))
+    _swap_axes(source, target, len(array), rows, columns, array.itemsize)
+    return result
+
+
+def _spread(values: np.ndarray, groups: int, count: int, room: int) -> np.ndarray:
+    """Return one value for each of ``count`` channels of every group, ``room`` apart.
+
+    Parameters
+    ----------
+    values : int32 array (1,) or (groups * count,)
+
+    Returns
+    -------
+    int32 array (groups * room,), the first value where there is no channel
+    """
+    result = np.full((groups, room), values[0], np.int32)
+    result[:, :count] = np.broadcast_to(values, groups * count).reshape(groups, count)
+    return result.reshape(-1)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+class Engine:
+    """Steps that run one after the other on tensors of one arena.
+
+    Places of tensors are bytes from the start of an arena that holds one image; one for a batch of
+    up to ``room`` images has every place, and every size, times ``room``.
+
+    Parameters
+    ----------
+    layers : int
+        Most steps.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.isa = chosen_isa()
+        self._steps = compiled.Steps(self.isa, layers)
+        self._lanes, self._vectors, self._operands, self._shifted, self._depthwise_s8 = (
+            self._steps.layout
+        )
+        #: Bytes of scratch space that the steps need for one image.
+        self.scratch = 0
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def run(
+        self, steps: range, arena: np.ndarray, scratch: np.ndarray, room: int, batch: int
+    ) -> None:
+        """Run some of the steps on a batch of at most ``room`` images.
+
+        Parameters
+        ----------
+        arena, scratch : uint8 arrays (room times the bytes of one image, and SLACK more)
+        """
+        self._steps.run(steps.start, steps.stop, arena, scratch, room, batch)
+
+    # -- what several kinds of steps share ------------------------------------------------------
+
+    def _finish(
+        self,
+        kernel: str,
+        requantization: Requantizes,
+        dtype: np.dtype,
+        channels: tuple[int, int, int],
+        factor: np.ndarray | None,
+        size: int,
+    ) -> tuple:
+        """Return a requantization as the steps take it.
+
+        Parameters
+        ----------
+        channels : (int, int, int), groups, channels of a group, and the room for them
+        factor : int32 array (1,) or (all channels,), or None
+            Of the residual.
+        size : int
+            Bytes of a value of the residual.
+        """
+        groups, count, _ = channels
+        numbers, *arrays = packed(kernel, requantization, groups * count, dtype)
+        factors = np.zeros(1, np.int32) if factor is None else factor
+        spread = [_spread(array, *channels) for array in (*arrays, factors)]
+        residual_size = 0 if factor is None else size
+        return (*spread, (*(int(n) for n in numbers), dtype.itemsize, residual_size))
+
+    def _images(
+        self,
+        kernel: str,
+        x: Data,
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        dilation: tuple[int, int],
+        padding: tuple[int, int, int, int],
+        pad_value: int,
+        operand_size: int,
+    ) -> tuple[tuple, tuple[int, int], tuple[int, int]]:
+        """Return what the images are, the size of the output, and that of the padded input."""
+        (h, w, channels), dtype = x
+        top, left, bottom, right = padding
+        height = window_count(kernel, h, window[0], stride[0], dilation[0], top, bottom)
+        width = window_count(kernel, w, window[1], stride[1], dilation[1], left, right)
+        full = (top + h + bottom, left + w + right)
+        copied = any(padding) or operand_size != dtype.itemsize
+        if copied:
+            self.scratch = max(self.scratch, full[0] * full[1] * channels * operand_size)
+        numbers = (dtype.itemsize, operand_size, pad_value, int(copied))
+        return (h, w, channels, top, left, *full, *numbers), (height, width), full
+
+    def _packed(self, taps: np.ndarray, operand_size: int) -> np.ndarray:
+        """Return weights (groups, outputs, steps, quad) in the order in which tiles read them."""
+        groups, outputs, steps, quad = taps.shape
+        count = _up(outputs, self._lanes) // self._lanes
+        full = np.zeros((groups, count * self._lanes, steps, quad), f"i{operand_size}")
+        full[:, :outputs] = taps
+        full = full.reshape(groups, count, self._lanes, steps, quad)
+        blocks = [
+            full[:, v : v + self._vectors].transpose(0, 3, 1, 2, 4).reshape(groups, -1)
+            for v in range(0, count, self._vectors)
+        ]
+        return np.concatenate(blocks, axis=1).reshape(-1).view(np.uint8)
+
+    # -- layers ---------------------------------------------------------------------------------
+
+    def conv(
+        self,
+        x: Data,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        requantization: Requantizes,
+        places: Places,
+        *,
+        stride: tuple[int, int],
+        dilation: tuple[int, int],
+        padding: tuple[int, int, int, int],
+        groups: int,
+        pad_value: int,
+        dtype: np.dtype,
+        residual: np.ndarray | None,
+    ) -> None:
+        """Add a convolution; arguments as those of ``kernels.conv``.
+
+        Parameters
+        ----------
+        x : shape (height, width, channels) and int8 or int16 type of the input
+        places : (int, int, int)
+            Of input, residual and output.
+        residual : int32 array (1,) or (out,), or None
+            Factors.
+        """
+        out, kernel_height, kernel_width, depth = weight.shape
+        channels, size = x[0][2], x[1].itemsize
+        # int16 of any kind is multiplied as int16.
+        widest = max(size, weight.itemsize)
+        operand = self._operands[widest - 1]
+        window = (kernel_height, kernel_width)
+        images, (height, width), full = self._images(
+            "conv", x, window, stride, dilation, padding, pad_value, operand
+        )
+        # Taps that lie side by side are one run of values.
+        joined = dilation[1] == 1 and groups == 1
+        runs = kernel_height if joined else kernel_height * kernel_width
+        run = kernel_width * depth if joined else depth
+        quad = 4 // operand
+        taps = np.zeros((groups, out // groups, runs, _up(run, quad)), weight.dtype)
+        taps[..., :run] = weight.reshape(groups, out // groups, runs, run)
+        rows = np.arange(kernel_height)[:, None] * dilation[0] * full[1]
+        columns = np.arange(1 if joined else kernel_width) * dilation[1]
+        starts = (rows + columns).reshape(-1, 1) * channels
+        offsets = (starts + np.arange(0, taps.shape[3], quad)).reshape(-1)
+        pixels = np.arange(height)[:, None] * stride[0] * full[1] + np.arange(width) * stride[1]
+        room = _up(out // groups, self._lanes)
+        lift = self._shifted[widest - 1] * weight.reshape(out, -1).sum(axis=1, dtype=np.int64)
+        # What is taken away here comes back in the sums, modulo 2**32.
+        biases = (bias - lift).astype(np.int32)
+        self._steps.affine(
+            images,
+            self._finish(
+                "conv", requantization, dtype, (groups, out // groups, room), residual, size
+            ),
+            self._packed(taps.reshape(groups, out // groups, -1, quad), operand),
+            _spread(biases, groups, out // groups, room),
+            (pixels.reshape(-1) * channels).astype(np.int32),
+            offsets.astype(np.int32),
+            (
+                height * width,
+                full[0] * full[1] * channels,
+                len(offsets),
+                groups,
+                out // groups,
+                channels // groups,
+                *places,
+            ),
+        )
+
+    def fc(
+        self,
+        x: Data,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        requantization: Requantizes,
+        places: Places,
+        *,
+        dtype: np.dtype,
+        residual: np.ndarray | None,
+    ) -> None:
+        """Add a fully connected layer: a convolution of as many pixels as there are rows.
+
+        Parameters
+        ----------
+        x : shape (rows, in) and int8 or int16 type of the input
+        """
+        (rows, depth), kind = x
+        self.conv(
+            ((1, rows, depth), kind),
+            weight.reshape(len(weight), 1, 1, depth),
+            bias,
+            requantization,
+            places,
+            stride=(1, 1),
+            dilation=(1, 1),
+            padding=(0, 0, 0, 0),
+            groups=1,
+            pad_value=0,
+            dtype=dtype,
+            residual=residual,
+        )
+
+    def depthwise_conv(
+        self,
+        x: Data,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        requantization: Requantizes,
+        places: Places,
+        *,
+        stride: tuple[int, int],
+        dilation: tuple[int, int],
+        padding: tuple[int, int, int, int],
+        pad_value: int,
+        dtype: np.dtype,
+        residual: np.ndarray | None,
+    ) -> None:
+        """Add a depthwise convolution; arguments as those of ``conv``."""
+        kernel_height, kernel_width, channels = weight.shape
+        window = (kernel_height, kernel_width)
+        narrow = self._depthwise_s8 and x[1].itemsize == weight.itemsize == 1
+        images, (height, width), _ = self._images(
+            "depthwise_conv", x, window, stride, dilation, padding, pad_value, 1 if narrow else 2
+        )
+        room = _up(channels, _DEPTHWISE)
+        if narrow:
+            # Rows by four; channels by 16, quarters of them and 4 in each: engine.h.
+            taps = np.zeros((_up(kernel_height, 4), kernel_width, room), np.int8)
+            taps[:kernel_height, :, :channels] = weight
+            split = taps.reshape(-1, 4, kernel_width, room // _DEPTHWISE, 4, 4, 4)
+            blocks = split.transpose(3, 0, 2, 5, 4, 6, 1)
+            lift = self._shifted[0] * weight.sum(axis=(0, 1), dtype=np.int64)
+            bias = (bias - lift).astype(np.int32)  # comes back in the sums, modulo 2**32
+        else:
+            taps = np.zeros((kernel_height * kernel_width, room), np.int16)
+            taps[:, :channels] = weight.reshape(-1, channels)
+            blocks = taps.reshape(len(taps), -1, _DEPTHWISE).transpose(1, 0, 2)
+        spread = (1, channels, room)
+        self._steps.depthwise(
+            images,
+            self._finish("depthwise_conv", requantization, dtype, spread, residual, x[1].itemsize),
+            np.ascontiguousarray(blocks).reshape(-1).view(np.uint8),
+            _spread(bias, *spread),
+            (*window, *stride, *dilation, height, width, *places),
+        )
+
+    def add(
+        self,
+        count: int,
+        kind: np.dtype,
+        requantization: Requantizes,
+        places: Places,
+        *,
+        multipliers: Sequence[int],
+        bias: int,
+        dtype: np.dtype,
+    ) -> None:
+        """Add a sum of multiples of one or two inputs of ``count`` values an image.
+
+        Parameters
+        ----------
+        kind : int8 or int16, of the inputs
+        places : of the inputs and of the output
+        """
+        *sources, target = places
+        both = [*multipliers, 0][:2], [*sources, 0][:2]
+        finish = self._finish("add", requantization, dtype, (1, 1, _BLOCK), None, 0)
+        binary = int(len(sources) == 2)
+        numbers = (count, *both[0], bias, kind.itemsize, binary, *both[1], target)
+        self._steps.elementwise(finish, numbers)
+
+    def average_pool(
+        self,
+        x: Data,
+        requantization: Requantizes | None,
+        places: Places,
+        *,
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int, int, int],
+        count_include_pad: bool,
+        zero_point: int,
+        bias: int,
+        lower: int,
+        upper: int,
+        dtype: np.dtype,
+    ) -> None:
+        """Add an average pool; arguments as those of ``kernels.avg_pool``."""
+        numbers = self._pool("avg_pool", x, window, stride, (1, 1), padding)
+        finish = counts = None
+        if requantization is None:
+            sizes = zip(x[0][:2], numbers[3:5], window, stride, (1, 1), padding[:2], strict=True)
+            inside = np.outer(*(inside_counts(*axis) for axis in sizes)).reshape(-1)
+            whole = window[0] * window[1]
+            counts = np.full_like(inside, whole) if count_include_pad else inside
+        else:
+            finish = self._finish("avg_pool", requantization, dtype, (1, 1, _BLOCK), None, 0)
+        last = (bias, zero_point, lower, upper, x[1].itemsize)
+        self._steps.average_pool(finish, counts, (*numbers, *last, *places))
+
+    def max_pool(
+        self,
+        x: Data,
+        places: Places,
+        *,
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        dilation: tuple[int, int],
+        padding: tuple[int, int, int, int],
+    ) -> None:
+        """Add a max pool."""
+        numbers = self._pool("max_pool", x, window, stride, dilation, padding)
+        self._steps.max_pool((*numbers, 0, 0, 0, 0, x[1].itemsize, *places))
+
+    def _pool(
+        self,
+        kernel: str,
+        x: Data,
+        window: tuple[int, int],
+        stride: tuple[int, int],
+        dilation: tuple[int, int],
+        padding: tuple[int, int, int, int],
+    ) -> tuple[int, ...]:
+        (h, w, channels), _ = x
+        top, left, bottom, right = padding
+        height = window_count(kernel, h, window[0], stride[0], dilation[0], top, bottom)
+        width = window_count(kernel, w, window[1], stride[1], dilation[1], left, right)
+        return (h, w, channels, height, width, *window, *stride, *dilation, top, left)
+
+    def move(self, size: int, places: Places) -> None:
+        """Add a copy of ``size`` bytes an image."""
+        self._steps.move((size, *places))
