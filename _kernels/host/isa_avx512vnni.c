@@ -87,63 +87,83 @@ static inline void aq_store8(int8_t *y, __m512i t, __mmask16 mask)
     }
 }
 
-/* One vector of channels of every row; the forms that int8 networks have, else the loops of all. */
-static void aq_finish_tile_vectors(const aq_finish *f, ptrdiff_t first, ptrdiff_t rows,
-        ptrdiff_t columns, ptrdiff_t width, int32_t *acc, const uint8_t *residual,
-        uint8_t *target, ptrdiff_t index, ptrdiff_t stride)
+/* Half up: (t * scale + half) >> shift of the even or of the odd lanes, held within int32. */
+static inline __attribute__((always_inline)) __m512i aq_scaled(__m512i t, __m512i scale,
+        __m512i half, __m512i shift)
+{
+    const __m512i product = _mm512_add_epi64(_mm512_mul_epi32(t, scale), half);
+    const __m512i low = _mm512_set1_epi64(INT32_MIN);
+    const __m512i high = _mm512_set1_epi64(INT32_MAX);
+
+    return _mm512_min_epi64(_mm512_max_epi64(_mm512_srav_epi64(product, shift), low), high);
+}
+
+/* One vector of channels of every row, as int8. */
+static inline __attribute__((always_inline)) void aq_finish_vectors(const int multiplied,
+        const int added, const aq_finish *f, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t columns,
+        ptrdiff_t width, const int32_t *acc, const int8_t *r, int8_t *y, ptrdiff_t stride)
 {
     const __m512i offset = _mm512_set1_epi32(f->offset);
     const __m512i lower = _mm512_set1_epi32(f->lower);
-    int8_t *y = (int8_t *)target + index;
-    const int8_t *r = (const int8_t *)residual + index;
+    const __m512i one = _mm512_set1_epi64(1);
 
-    if (f->output_size != 1 || f->residual_size > 1
-            || (f->form != AQ_RIGHT_SHIFTS && f->form != AQ_MULTIPLIER_HALF_UP)) {
-        aq_finish_tile_any(f, first, rows, columns, width, acc, residual, target, index, stride);
-        return;
-    }
     for (ptrdiff_t j = 0; j < columns; j += 16) {
         const __mmask16 mask = (columns - j >= 16) ? 0xFFFF
                 : (__mmask16)((1U << (columns - j)) - 1U);
         const __m512i shift = _mm512_loadu_si512(f->shift + first + j);
         const __m512i upper = _mm512_loadu_si512(f->upper + first + j);
-        const __m512i scale = _mm512_loadu_si512(f->multiplier + first + j);
-        const __m512i factor = f->residual_size ? _mm512_loadu_si512(f->factor + first + j)
-                : _mm512_setzero_si512();
+        const __m512i factor = added ? _mm512_loadu_si512(f->factor + first + j) : one;
+        const __m512i scale = multiplied ? _mm512_loadu_si512(f->multiplier + first + j) : one;
+        const __m512i odd_scale = _mm512_srli_epi64(scale, 32);
         const __m512i even_shift = _mm512_and_si512(shift, _mm512_set1_epi64(0xFFFFFFFF));
         const __m512i odd_shift = _mm512_srli_epi64(shift, 32);
-        const __m512i one = _mm512_set1_epi64(1);
         const __m512i even_half = _mm512_srli_epi64(_mm512_sllv_epi64(one, even_shift), 1);
         const __m512i odd_half = _mm512_srli_epi64(_mm512_sllv_epi64(one, odd_shift), 1);
-        const __m512i odd_scale = _mm512_srli_epi64(scale, 32);
-        const __m512i low = _mm512_set1_epi64(INT32_MIN);
-        const __m512i high = _mm512_set1_epi64(INT32_MAX);
+        /* Bounds of int8 less the offset cannot leave int32, nor can a sum that is within them. */
+        const __m512i least = _mm512_sub_epi32(lower, offset);
+        const __m512i most = _mm512_sub_epi32(upper, offset);
 
         for (ptrdiff_t i = 0; i < rows; i++) {
             __m512i t = _mm512_loadu_si512(acc + (i * width) + j);
-            if (f->residual_size) {
-                const __m512i more = _mm512_cvtepi8_epi32(
-                        _mm_maskz_loadu_epi8(mask, r + (i * stride) + j));
-                t = _mm512_add_epi32(t, _mm512_mullo_epi32(more, factor));
+            if (added) {
+                const int8_t *from = r + (i * stride) + j;
+                const __m128i bytes = (mask == 0xFFFF) ? _mm_loadu_si128((const __m128i *)from)
+                        : _mm_maskz_loadu_epi8(mask, from);
+                t = _mm512_add_epi32(t, _mm512_mullo_epi32(_mm512_cvtepi8_epi32(bytes), factor));
             }
-            if (f->form == AQ_RIGHT_SHIFTS) {
-                t = _mm512_add_epi32(_mm512_srav_epi32(t, shift), offset);
-            } else {
-                __m512i even = _mm512_mul_epi32(t, scale);
-                __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(t, 32), odd_scale);
-                even = _mm512_srav_epi64(_mm512_add_epi64(even, even_half), even_shift);
-                odd = _mm512_srav_epi64(_mm512_add_epi64(odd, odd_half), odd_shift);
-                even = _mm512_min_epi64(_mm512_max_epi64(even, low), high);
-                odd = _mm512_min_epi64(_mm512_max_epi64(odd, low), high);
+            if (multiplied) {
+                const __m512i even = aq_scaled(t, scale, even_half, even_shift);
+                const __m512i odd = aq_scaled(_mm512_srli_epi64(t, 32), odd_scale, odd_half,
+                        odd_shift);
                 t = _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
-                /* Bounds of int8 less the offset: the sum cannot leave int32. */
-                t = _mm512_max_epi32(t, _mm512_sub_epi32(lower, offset));
-                t = _mm512_min_epi32(t, _mm512_sub_epi32(upper, offset));
-                t = _mm512_add_epi32(t, offset);
+            } else {
+                t = _mm512_srav_epi32(t, shift);
             }
-            t = _mm512_min_epi32(_mm512_max_epi32(t, lower), upper);
-            aq_store8(y + (i * stride) + j, t, mask);
+            t = _mm512_min_epi32(_mm512_max_epi32(t, least), most);
+            aq_store8(y + (i * stride) + j, _mm512_add_epi32(t, offset), mask);
         }
+    }
+}
+
+/* The forms that int8 networks have; the loops of all instruction sets for the others. */
+static void aq_finish_tile_vectors(const aq_finish *f, ptrdiff_t first, ptrdiff_t rows,
+        ptrdiff_t columns, ptrdiff_t width, int32_t *acc, const uint8_t *residual,
+        uint8_t *target, ptrdiff_t index, ptrdiff_t stride)
+{
+    int8_t *y = (int8_t *)target + index;
+    const int8_t *r = f->residual_size ? ((const int8_t *)residual + index) : NULL;
+
+    if (f->output_size != 1 || f->residual_size > 1
+            || (f->form != AQ_RIGHT_SHIFTS && f->form != AQ_MULTIPLIER_HALF_UP)) {
+        aq_finish_tile_any(f, first, rows, columns, width, acc, residual, target, index, stride);
+    } else if (f->form == AQ_RIGHT_SHIFTS && r == NULL) {
+        aq_finish_vectors(0, 0, f, first, rows, columns, width, acc, r, y, stride);
+    } else if (f->form == AQ_RIGHT_SHIFTS) {
+        aq_finish_vectors(0, 1, f, first, rows, columns, width, acc, r, y, stride);
+    } else if (r == NULL) {
+        aq_finish_vectors(1, 0, f, first, rows, columns, width, acc, r, y, stride);
+    } else {
+        aq_finish_vectors(1, 1, f, first, rows, columns, width, acc, r, y, stride);
     }
 }
 

@@ -94,22 +94,43 @@ static const uint8_t *aq_operands(const aq_images *s, const uint8_t *x, const aq
 /* What the tiles of one call share. */
 typedef struct aq_tiling {
     const aq_affine *layer;
-    const aq_workspace *workspace;
     const uint8_t *x;
+    const uint8_t *residual;
+    uint8_t *target;
     ptrdiff_t group;
 } aq_tiling;
 
-/* Vectors of the block of output channels that begins at vector `first` of `count`. */
-static ptrdiff_t aq_block_vectors(ptrdiff_t first, ptrdiff_t count)
+/* Vectors of the block of output channels that begins at vector `first` and ends before `stop`. */
+static ptrdiff_t aq_block_vectors(ptrdiff_t first, ptrdiff_t stop)
 {
-    return (count - first < AQ_VECTORS) ? (count - first) : AQ_VECTORS;
+    return (stop - first < AQ_VECTORS) ? (stop - first) : AQ_VECTORS;
 }
 
-/* Compute pixels [begin, end) of all images, and the channels of V vectors from vector v. */
-static void aq_tile(const aq_tiling *t, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t v, ptrdiff_t V)
+/* Point at the windows of the output pixels [begin, end) of all images. */
+static void aq_windows(const aq_tiling *t, ptrdiff_t begin, ptrdiff_t end,
+        const void *rows[AQ_TILE_ROWS])
 {
     const aq_affine *s = t->layer;
     const ptrdiff_t size = s->images.operand_size;
+    const ptrdiff_t image = (ptrdiff_t)((uint64_t)begin / (uint64_t)s->pixel_count);
+    const uint8_t *x = t->x
+            + (((t->group * s->group_channels) + (image * s->image_values)) * size);
+    ptrdiff_t pixel = begin - (image * s->pixel_count);
+
+    for (ptrdiff_t i = 0; i < end - begin; i++) {
+        rows[i] = x + (s->pixels[pixel] * size);
+        if (++pixel == s->pixel_count) {
+            pixel = 0;
+            x += s->image_values * size;
+        }
+    }
+}
+
+/* Compute `count` pixels from `begin`, and the channels of V vectors from vector v. */
+static void aq_tile(const aq_tiling *t, const void *const *rows, ptrdiff_t begin,
+        ptrdiff_t count, ptrdiff_t v, ptrdiff_t V)
+{
+    const aq_affine *s = t->layer;
     const ptrdiff_t vectors = (s->group_outputs + AQ_LANES - 1) / AQ_LANES;
     const ptrdiff_t channel = v * AQ_LANES;
     const ptrdiff_t left = s->group_outputs - channel;
@@ -117,34 +138,22 @@ static void aq_tile(const aq_tiling *t, ptrdiff_t begin, ptrdiff_t end, ptrdiff_
     const uint8_t *weight = (const uint8_t *)s->weight
             + (((t->group * vectors) + v) * s->steps * step);
     const ptrdiff_t place = (t->group * vectors * AQ_LANES) + channel;
-    const void *rows[AQ_TILE_ROWS];
+    const ptrdiff_t outputs = s->groups * s->group_outputs;
     int32_t acc[AQ_TILE_SIZE] __attribute__((aligned(64)));
-    ptrdiff_t image = begin / s->pixel_count;
-    ptrdiff_t pixel = begin % s->pixel_count;
-    const uint8_t *x = t->x + (t->group * s->group_channels * size);
 
-    for (ptrdiff_t i = 0; i < end - begin; i++) {
-        rows[i] = x + (((image * s->image_values) + s->pixels[pixel]) * size);
-        if (++pixel == s->pixel_count) {
-            pixel = 0;
-            image++;
-        }
-    }
 #if AQ_S8_DIRECT
-    if (size == 1) {
-        s8_tiles[V][end - begin]((const int8_t *const *)rows, s->offsets, s->steps, weight,
+    if (s->images.operand_size == 1) {
+        s8_tiles[V][count]((const int8_t *const *)rows, s->offsets, s->steps, weight,
                 s->bias + place, acc);
     } else
 #endif
     {
-        s16_tiles[V][end - begin]((const int16_t *const *)rows, s->offsets, s->steps, weight,
+        s16_tiles[V][count]((const int16_t *const *)rows, s->offsets, s->steps, weight,
                 s->bias + place, acc);
     }
-    AQ_FINISH_TILE(&s->finish, place, end - begin, (left < V * AQ_LANES) ? left : (V * AQ_LANES),
-            V * AQ_LANES, acc, aq_tensor(t->workspace, s->residual),
-            (uint8_t *)aq_tensor(t->workspace, s->target),
-            (begin * s->groups * s->group_outputs) + (t->group * s->group_outputs) + channel,
-            s->groups * s->group_outputs);
+    AQ_FINISH_TILE(&s->finish, place, count, (left < V * AQ_LANES) ? left : (V * AQ_LANES),
+            V * AQ_LANES, acc, t->residual, t->target,
+            (begin * outputs) + (t->group * s->group_outputs) + channel, outputs);
 }
 
 static void aq_run_affine(const void *step, const aq_workspace *w)
@@ -153,21 +162,28 @@ static void aq_run_affine(const void *step, const aq_workspace *w)
     const ptrdiff_t pixels = w->batch * s->pixel_count;
     const ptrdiff_t vectors = (s->group_outputs + AQ_LANES - 1) / AQ_LANES;
     const int cached = (vectors * s->steps * AQ_LANES * 4) <= AQ_WEIGHTS_IN_CACHE;
-    aq_tiling t = {s, w, aq_operands(&s->images, aq_tensor(w, s->source), w), 0};
+    /* The outer loop: over all blocks of channels at once, or one after the other. */
+    const ptrdiff_t span = cached ? vectors : AQ_VECTORS;
+    const void *rows[AQ_TILE_ROWS];
+    aq_tiling t = {s, aq_operands(&s->images, aq_tensor(w, s->source), w),
+        aq_tensor(w, s->residual), (uint8_t *)aq_tensor(w, s->target), 0};
 
     for (; t.group < s->groups; t.group++) {
-        /* The outer loop: over the pixels, or over the blocks of channels. */
-        const ptrdiff_t span = cached ? vectors : AQ_VECTORS;
         for (ptrdiff_t outer = 0; outer < vectors; outer += span) {
             const ptrdiff_t stop = (outer + span < vectors) ? (outer + span) : vectors;
             const ptrdiff_t most = AQ_ROWS(aq_block_vectors(outer, stop));
             const ptrdiff_t tiles = (pixels + most - 1) / most;
+            /* All tiles have `least` pixels or one more, those first. */
+            const ptrdiff_t least = pixels / tiles;
+            const ptrdiff_t larger = pixels % tiles;
+            ptrdiff_t begin = 0;
             for (ptrdiff_t i = 0; i < tiles; i++) {
-                const ptrdiff_t begin = pixels * i / tiles;
-                const ptrdiff_t end = pixels * (i + 1) / tiles;
+                const ptrdiff_t count = least + ((i < larger) ? 1 : 0);
+                aq_windows(&t, begin, begin + count, rows);
                 for (ptrdiff_t v = outer; v < stop; v += AQ_VECTORS) {
-                    aq_tile(&t, begin, end, v, aq_block_vectors(v, stop));
+                    aq_tile(&t, rows, begin, count, v, aq_block_vectors(v, stop));
                 }
+                begin += count;
             }
         }
     }
