@@ -55,7 +55,12 @@ cdef extern from "host/engine.h":
         Py_ssize_t source, target
 
     ctypedef struct aq_move:
-        Py_ssize_t bytes, source, target
+        Py_ssize_t shape[4]
+        Py_ssize_t source_steps[4]
+        Py_ssize_t target_steps[4]
+        Py_ssize_t source_first, target_first, source_bytes, target_bytes
+        int32_t size, filled, value
+        Py_ssize_t source, target
 
     ctypedef struct aq_workspace:
         uint8_t* arena
@@ -222,10 +227,15 @@ cdef class Steps:
         cdef aq_pool* s = <aq_pool*>self._new(self.isa.max_pool, sizeof(aq_pool))
         self._pool(s, numbers)
 
-    def move(self, tuple numbers):
-        """Add a copy of a tensor."""
+    def move(self, tuple shape, tuple source_steps, tuple target_steps, tuple numbers):
+        """Add a copy of values; four axes."""
         cdef aq_move* s = <aq_move*>self._new(self.isa.move, sizeof(aq_move))
-        s.bytes, s.source, s.target = numbers
+        cdef Py_ssize_t i
+        for i in range(4):
+            s.shape[i] = shape[i]
+            s.source_steps[i], s.target_steps[i] = source_steps[i], target_steps[i]
+        (s.source_first, s.target_first, s.source_bytes, s.target_bytes, s.size, s.filled,
+         s.value, s.source, s.target) = numbers
 
     def run(
         self, Py_ssize_t first, Py_ssize_t stop, uint8_t[::1] arena, uint8_t[::1] scratch,

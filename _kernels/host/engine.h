@@ -106,8 +106,16 @@ typedef struct aq_pool {
     ptrdiff_t source, target;
 } aq_pool;
 
+/* Values of a tensor copied to values of another, both at equal distances along four axes; before,
+ * the other one may be filled.  Reshape, Slice, Pad and each part of Concat.
+ */
 typedef struct aq_move {
-    ptrdiff_t bytes; /* of an image */
+    ptrdiff_t shape[4];
+    ptrdiff_t source_steps[4], target_steps[4]; /* bytes from one value to the next */
+    ptrdiff_t source_first, target_first;       /* bytes to the first value of an image */
+    ptrdiff_t source_bytes, target_bytes;       /* of an image */
+    int32_t size;                               /* bytes of a value: 1, 2 or 4 */
+    int32_t filled, value;
     ptrdiff_t source, target;
 } aq_move;
 

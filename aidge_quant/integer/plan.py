@@ -17,7 +17,7 @@ import numpy as np
 from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.kernels.engine import SLACK, Engine, swapped
+from aidge_quant.kernels.engine import MOVED_AXES, SLACK, Engine, Part, swapped
 
 if TYPE_CHECKING:
     from aidge_quant.integer.network import IntegerNetwork
@@ -186,7 +186,30 @@ def _max_pool(engine: Engine, layer: layers.MaxPool, site: _Site) -> None:
 
 
 def _reshape(engine: Engine, _: layers.Reshape, site: _Site) -> None:
-    engine.move(_bytes(site.output), site.places)
+    whole = Part.whole((site.output.size,))
+    engine.move(whole.shape, whole, whole, site.kind, site.places)
+
+
+def _slice(engine: Engine, layer: layers.Slice, site: _Site) -> None:
+    source = Part(site.inputs[0].shape, layer.starts, layer.steps)
+    target = Part.whole(site.output.shape)
+    engine.move(target.shape, source, target, site.kind, site.places)
+
+
+def _pad(engine: Engine, layer: layers.Pad, site: _Site) -> None:
+    source = Part.whole(site.inputs[0].shape)
+    target = Part(site.output.shape, layer.before, source.steps)
+    engine.move(source.shape, source, target, site.kind, site.places, layer.value)
+
+
+def _concat(engine: Engine, layer: layers.Concat, site: _Site) -> None:
+    start, target = 0, site.places[-1]
+    for tensor, place in zip(site.inputs, site.places[:-1], strict=True):
+        source = Part.whole(tensor.shape)
+        starts = tuple(start if axis == layer.axis else 0 for axis in range(len(tensor.shape)))
+        part = Part(site.output.shape, starts, source.steps)
+        engine.move(tensor.shape, source, part, site.kind, (place, target))
+        start += tensor.shape[layer.axis]
 
 
 #: Layers that become steps.
@@ -199,7 +222,20 @@ STEPS: dict[type[Layer], Callable] = {
     layers.AveragePool: _average_pool,
     layers.MaxPool: _max_pool,
     layers.Reshape: _reshape,
+    layers.Slice: _slice,
+    layers.Pad: _pad,
+    layers.Concat: _concat,
 }
+
+
+def _becomes_step(layer: Layer, site: _Site) -> bool:
+    if isinstance(layer, layers.Slice | layers.Pad | layers.Concat):
+        return len(site.output.shape) <= MOVED_AXES
+    return type(layer) in STEPS
+
+
+def _most_steps(network: IntegerNetwork) -> int:
+    return sum(max(len(layer.inputs), 1) for layer in network.layers)
 
 
 def _bytes(tensor: IntegerTensor) -> int:
@@ -262,14 +298,14 @@ class Plan:
             tuple(_End.of(network.tensor(name), places[name]) for name in names)
             for names in (network.inputs, network.outputs)
         )
-        self._engine = Engine(len(network.layers))
+        self._engine = Engine(_most_steps(network))
         #: Ranges of steps, and layers between them with their tensors.
         self._parts: list[range | tuple[Layer, _Site]] = []
         for layer in network.layers:
             tensors = tuple(network.tensor(name) for name in layer.inputs)
             ends = tuple(places[name] for name in (*layer.inputs, layer.output))
             site = _Site(tensors, network.tensor(layer.output), ends)
-            if type(layer) in STEPS:
+            if _becomes_step(layer, site):
                 first = len(self._engine)
                 if self._parts and isinstance(self._parts[-1], range):
                     first = self._parts[-1].start

@@ -3,8 +3,9 @@
 `aidge_quant.integer.plan` says where the tensors lie and which layers become steps.
 """
 
+import math
 import os
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,6 +29,9 @@ _DEPTHWISE = 64
 Data = tuple[tuple[int, ...], np.dtype]
 #: Where the tensors of a layer lie: its inputs, then its output.
 Places = tuple[int, ...]
+
+#: Most axes of what ``Engine.move`` copies.
+MOVED_AXES = 4
 
 _swap_axes = compiled.swap_axes
 
@@ -89,6 +93,20 @@ def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
+@dataclass(frozen=True)
+class Part:
+    """Values of a tensor at equal distances: its shape, and the first and every next by axis."""
+
+    shape: tuple[int, ...]
+    starts: tuple[int, ...]
+    steps: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, shape: tuple[int, ...]) -> "Part":
+        """Return all values."""
+        return cls(shape, (0,) * len(shape), (1,) * len(shape))
+
+
 class Engine:
     """Steps that run one after the other on tensors of one arena.
 
@@ -97,13 +115,13 @@ class Engine:
 
     Parameters
     ----------
-    layers : int
+    room : int
         Most steps.
     """
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, room: int) -> None:
         self.isa = chosen_isa()
-        self._steps = compiled.Steps(self.isa, layers)
+        self._steps = compiled.Steps(self.isa, room)
         self._lanes, self._vectors, self._operands, self._shifted, self._depthwise_s8 = (
             self._steps.layout
         )
@@ -345,7 +363,7 @@ class Engine:
         requantization: Requantizes,
         places: Places,
         *,
-        multipliers: Sequence[int],
+        multipliers: tuple[int, ...],
         bias: int,
         dtype: np.dtype,
     ) -> None:
@@ -421,6 +439,35 @@ class Engine:
         width = window_count(kernel, w, window[1], stride[1], dilation[1], left, right)
         return (h, w, channels, height, width, *window, *stride, *dilation, top, left)
 
-    def move(self, size: int, places: Places) -> None:
-        """Add a copy of ``size`` bytes an image."""
-        self._steps.move((size, *places))
+    def move(
+        self,
+        shape: tuple[int, ...],
+        source: Part,
+        target: Part,
+        kind: np.dtype,
+        places: Places,
+        fill: int | None = None,
+    ) -> None:
+        """Add a copy of values from one tensor to another, at most ``MOVED_AXES`` axes.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            How many values are copied along each axis.
+        source, target : Part
+            Where they are, and where they go.
+        kind : int8, int16 or int32
+        fill : int, optional
+            What is written to all of the target before.
+        """
+        size = kind.itemsize
+        front = MOVED_AXES - len(shape)
+        steps, firsts, totals = [], [], []
+        for part in (source, target):
+            values = np.cumprod((1, *part.shape[:0:-1]), dtype=np.int64)[::-1]  # C order
+            along = [int(v) * step * size for v, step in zip(values, part.steps, strict=True)]
+            steps.append((*[0] * front, *along))
+            firsts.append(sum(int(v) * s for v, s in zip(values, part.starts, strict=True)) * size)
+            totals.append(math.prod(part.shape) * size)
+        numbers = (*firsts, *totals, size, int(fill is not None), fill or 0, *places)
+        self._steps.move((*[1] * front, *shape), *steps, numbers)
