@@ -1,6 +1,7 @@
 /* The rounding of the integer contract (version 1) on rows of accumulators; see requant.pxd.
  *
- * Included by every instruction set after AQ_STEP_H's vectors; all functions are static.
+ * Included by every instruction set; all functions are static.  One that has a faster way for some
+ * forms defines AQ_FINISH_TILE as its own function before.
  */
 #ifndef AQ_FINISH_H
 #define AQ_FINISH_H

@@ -6,9 +6,10 @@
  *     AQ_VEC              vector of accumulators, AQ_LANES of them
  *     AQ_W                vector of weights: AQ_LANES times a quad
  *     AQ_LOAD_W(p)        such a vector from memory
- *     AQ_SPLAT(p)         a quad of activations, in every lane
+ *     AQ_SPLAT(p)         a quad of activations, in every lane, of type AQ_SPLATTED
  *     AQ_DOT(acc, a, w)   acc[lane] += sum of a[q] * w[lane][q] over the quad
  *     AQ_LOAD(p), AQ_STORE(p, v)   accumulators
+ *     AQ_EACH_TILE(X)     X(M, V) for all tiles, see tile_rows.h
  * and undefined again by whoever defined them.
  *
  * All loops but that over the steps have constant bounds: they disappear.
