@@ -34,15 +34,14 @@ static inline __attribute__((always_inline)) aq_quarters aq_load_quarters(const 
     return x;
 }
 
-/* One column: 64 bytes at x of four rows, each value 128 more. */
+/* One column: 64 bytes at x of four rows of a copy, whose values are 128 more. */
 static inline __attribute__((always_inline)) aq_quarters aq_column(const int8_t *const row[4],
         ptrdiff_t x)
 {
-    const __m512i flip = _mm512_set1_epi8(-128);
-    const __m512i a = _mm512_xor_si512(flip, _mm512_loadu_si512(row[0] + x));
-    const __m512i b = _mm512_xor_si512(flip, _mm512_loadu_si512(row[1] + x));
-    const __m512i c = _mm512_xor_si512(flip, _mm512_loadu_si512(row[2] + x));
-    const __m512i d = _mm512_xor_si512(flip, _mm512_loadu_si512(row[3] + x));
+    const __m512i a = _mm512_loadu_si512(row[0] + x);
+    const __m512i b = _mm512_loadu_si512(row[1] + x);
+    const __m512i c = _mm512_loadu_si512(row[2] + x);
+    const __m512i d = _mm512_loadu_si512(row[3] + x);
     const __m512i low = _mm512_unpacklo_epi8(a, b);
     const __m512i high = _mm512_unpackhi_epi8(a, b);
     const __m512i low_next = _mm512_unpacklo_epi8(c, d);

@@ -117,6 +117,16 @@ static inline void aq_finish_row(const aq_finish *f, ptrdiff_t first, ptrdiff_t 
     }
 }
 
+/* Where the accumulators of a tile go: row i to value index + i * stride of the target. */
+typedef struct aq_sink {
+    const aq_finish *finish;
+    const uint8_t *residual;
+    uint8_t *target;
+    ptrdiff_t first;   /* the channel that the first column is */
+    ptrdiff_t columns; /* used ones */
+    ptrdiff_t index, stride;
+} aq_sink;
+
 /* Finish `rows` rows of accumulators, `columns` of them used and `width` apart; row i goes to
  * value index + i * stride of the output, and reads the same place of the residual.
  */

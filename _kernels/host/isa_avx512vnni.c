@@ -37,6 +37,15 @@ static inline __m512i aq_splat4(const int8_t *p)
     return _mm512_xor_si512(_mm512_set1_epi32(quad), _mm512_set1_epi8(-128));
 }
 
+/* The same of a copy that has them added. */
+static inline __m512i aq_splat_lifted(const uint8_t *p)
+{
+    int32_t quad;
+
+    memcpy(&quad, p, sizeof quad);
+    return _mm512_set1_epi32(quad);
+}
+
 static inline __m512i aq_splat2(const int16_t *p)
 {
     int32_t pair;
@@ -54,24 +63,10 @@ static inline __m512i aq_splat2(const int16_t *p)
 #define AQ_DOT2(acc, a, w) ((acc) = _mm512_dpwssd_epi32((acc), (a), (w)))
 #endif
 
-#define AQ_NAME(x) s8_##x
-#define AQ_OPERAND int8_t
-#define AQ_SPLAT(p) aq_splat4(p)
-#define AQ_DOT AQ_DOT4
-#include "tiles.h"
-#undef AQ_NAME
-#undef AQ_OPERAND
-#undef AQ_SPLAT
-#undef AQ_DOT
-
-#define AQ_NAME(x) s16_##x
-#define AQ_OPERAND int16_t
-#define AQ_SPLAT(p) aq_splat2(p)
-#define AQ_DOT AQ_DOT2
-#include "tiles.h"
-
 #define AQ_FINISH_TILE aq_finish_tile_vectors
 #include "finish.h"
+
+/* --- Through memory: the other forms of int8 networks; the loops of all sets for the rest */
 
 /* Write the masked values of 32 bits as int8.  Narrowing stores and masks are slow on some
  * machines: whole vectors do without.
@@ -145,7 +140,6 @@ static inline __attribute__((always_inline)) void aq_finish_vectors(const int mu
     }
 }
 
-/* The forms that int8 networks have; the loops of all instruction sets for the others. */
 static void aq_finish_tile_vectors(const aq_finish *f, ptrdiff_t first, ptrdiff_t rows,
         ptrdiff_t columns, ptrdiff_t width, int32_t *acc, const uint8_t *residual,
         uint8_t *target, ptrdiff_t index, ptrdiff_t stride)
@@ -167,5 +161,127 @@ static void aq_finish_tile_vectors(const aq_finish *f, ptrdiff_t first, ptrdiff_
     }
 }
 
+/* --- In registers: right shifts to int8, what int8 networks mostly have */
+
+/* Narrow four vectors of 16 values, each plus the offset, to 64 bytes in order. */
+static inline __attribute__((always_inline)) __m512i aq_bytes(__m512i a, __m512i b, __m512i c,
+        __m512i d, __m512i offset)
+{
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(a, b), offset);
+    const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(c, d), offset);
+
+    return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(low, high));
+}
+
+/* Write the first `count` of 16 * V bytes. */
+static inline __attribute__((always_inline)) void aq_store_bytes(const int V, uint8_t *y,
+        __m512i bytes, ptrdiff_t count)
+{
+    if (count != 16 * V || V == 3) {
+        _mm512_mask_storeu_epi8(y, (UINT64_C(1) << count) - 1, bytes);
+    } else if (V == 4) {
+        _mm512_storeu_si512(y, bytes);
+    } else if (V == 2) {
+        _mm256_storeu_si256((__m256i *)y, _mm512_castsi512_si256(bytes));
+    } else {
+        _mm_storeu_si128((__m128i *)y, _mm512_castsi512_si128(bytes));
+    }
+}
+
+static inline __attribute__((always_inline)) int aq_finish_sums(const int M, const int V,
+        __m512i sums[AQ_TILE_ROWS][AQ_TILE_VECTORS], const aq_sink *sink)
+{
+    const aq_finish *f = sink->finish;
+    const __m512i offset = _mm512_set1_epi16((short)f->offset);
+    const __m512i lower = _mm512_set1_epi8((char)f->lower);
+    const ptrdiff_t stride = sink->stride;
+    const ptrdiff_t columns = sink->columns;
+    /* Rows that 64 bytes hold, and vector k of those from row i on. */
+    const int together = (V == 3) ? 1 : (4 / V);
+#define AQ_UPPER(k) _mm512_loadu_si512(f->upper + sink->first + (((k) % V) * AQ_LANES))
+#define AQ_SUM(k) sums[(i + ((k) / V) < M) ? (i + ((k) / V)) : (M - 1)][(k) % V]
+    const __m512i upper = aq_bytes(AQ_UPPER(0), AQ_UPPER(1), AQ_UPPER(2), AQ_UPPER(3),
+            _mm512_setzero_si512());
+
+    if (f->form != AQ_RIGHT_SHIFTS || f->output_size != 1 || f->residual_size > 1) {
+        return 0;
+    }
+    if (f->residual_size) {
+        const uint8_t *r = sink->residual + sink->index;
+
+        AQ_UNROLL for (int j = 0; j < V; j++) {
+            const __m512i factor = _mm512_loadu_si512(f->factor + sink->first + (j * AQ_LANES));
+
+            AQ_UNROLL for (int i = 0; i < M; i++) {
+                const __m128i bytes = _mm_loadu_si128((const __m128i *)(r + (i * stride)
+                        + (j * AQ_LANES)));
+                sums[i][j] = _mm512_add_epi32(sums[i][j],
+                        _mm512_mullo_epi32(_mm512_cvtepi8_epi32(bytes), factor));
+            }
+        }
+    }
+    AQ_UNROLL for (int j = 0; j < V; j++) {
+        const __m512i shift = _mm512_loadu_si512(f->shift + sink->first + (j * AQ_LANES));
+
+        AQ_UNROLL for (int i = 0; i < M; i++) {
+            sums[i][j] = _mm512_srav_epi32(sums[i][j], shift);
+        }
+    }
+    AQ_UNROLL for (int i = 0; i < M; i += together) {
+        uint8_t *y = sink->target + sink->index + (i * stride);
+        __m512i bytes = aq_bytes(AQ_SUM(0), AQ_SUM(1), AQ_SUM(2), AQ_SUM(3), offset);
+
+        bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, lower), upper);
+        if (together > 1 && i + together <= M && columns == stride && columns == 16 * V) {
+            _mm512_storeu_si512(y, bytes);
+            continue;
+        }
+        aq_store_bytes(V, y, bytes, columns);
+        if (together > 1 && i + 1 < M) {
+            aq_store_bytes(V, y + stride, (V == 2) ? _mm512_shuffle_i64x2(bytes, bytes, 0xEE)
+                    : _mm512_shuffle_i64x2(bytes, bytes, 0x55), columns);
+        }
+        if (together > 2 && i + 2 < M) {
+            aq_store_bytes(V, y + (2 * stride), _mm512_shuffle_i64x2(bytes, bytes, 0xAA), columns);
+        }
+        if (together > 2 && i + 3 < M) {
+            aq_store_bytes(V, y + (3 * stride), _mm512_shuffle_i64x2(bytes, bytes, 0xFF), columns);
+        }
+    }
+#undef AQ_UPPER
+#undef AQ_SUM
+    return 1;
+}
+
+/* --- Tiles */
+
+#define AQ_NAME(x) s8_##x
+#define AQ_OPERAND int8_t
+#define AQ_SPLAT(p) aq_splat4(p)
+#define AQ_DOT AQ_DOT4
+#define AQ_FINISH_SUMS aq_finish_sums
+#include "tiles.h"
+#undef AQ_NAME
+#undef AQ_OPERAND
+#undef AQ_SPLAT
+
+#define AQ_NAME(x) u8_##x
+#define AQ_OPERAND uint8_t
+#define AQ_SPLAT(p) aq_splat_lifted(p)
+#include "tiles.h"
+#undef AQ_NAME
+#undef AQ_OPERAND
+#undef AQ_SPLAT
+#undef AQ_DOT
+#undef AQ_FINISH_SUMS
+
+#define AQ_NAME(x) s16_##x
+#define AQ_OPERAND int16_t
+#define AQ_SPLAT(p) aq_splat2(p)
+#define AQ_DOT AQ_DOT2
+#include "tiles.h"
+
+#define AQ_COPIED_TILES u8_tiles
 #define AQ_DEPTHWISE_HEADER "depthwise_avx512vnni.h"
 #include "steps.h"

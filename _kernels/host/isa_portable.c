@@ -84,5 +84,6 @@ static inline aq_sums aq_dot(aq_sums sums, const int16_t *a, aq_pairs w)
 
 #define AQ_NAME(x) s16_##x
 #define AQ_OPERAND int16_t
+#include "finish.h"
 #include "tiles.h"
 #include "steps.h"

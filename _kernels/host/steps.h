@@ -1,7 +1,8 @@
 /* The steps, for one instruction set: the last thing that its isa_NAME.c includes.
  *
- * Before come the tiles for int8 data (s8_tiles, where AQ_S8_OPERAND is int8_t) and for int16 data
- * (s16_tiles), AQ_LANES, AQ_VECTORS and AQ_ROWS(V), most rows of a tile with V vectors.
+ * Before come the tiles for int16 data (s16_tiles) and, with AQ_S8_DIRECT, for int8 data that are
+ * multiplied as they are (s8_tiles) and for copies of them with AQ_S8_SHIFTED added
+ * (AQ_COPIED_TILES), AQ_LANES, AQ_VECTORS and AQ_ROWS(V), most rows of a tile with V vectors.
  */
 #include <string.h>
 
@@ -17,21 +18,28 @@ static inline const uint8_t *aq_tensor(const aq_workspace *w, ptrdiff_t offset)
 
 /* --- Copies of images with a border */
 
-static void aq_fill8(int8_t *y, ptrdiff_t count, int32_t value)
+/* What is added to int8 values that are multiplied as they are, 0 or 128. */
+#define AQ_LIFTED(value) (int8_t)((uint8_t)(value) ^ AQ_S8_SHIFTED)
+
+static void aq_fill_int8_t(int8_t *y, ptrdiff_t count, int32_t value)
 {
-    memset(y, (uint8_t)value, (size_t)count);
+    memset(y, (uint8_t)AQ_LIFTED(value), (size_t)count);
 }
 
-static void aq_fill16(int16_t *y, ptrdiff_t count, int32_t value)
+static void aq_fill_int16_t(int16_t *y, ptrdiff_t count, int32_t value)
 {
     for (ptrdiff_t i = 0; i < count; i++) {
         y[i] = (int16_t)value;
     }
 }
 
-static void aq_copy_8_8(const void *x, ptrdiff_t count, int8_t *y)
+static void aq_copy_8_8(const void *x, ptrdiff_t count, int8_t *restrict y)
 {
-    memcpy(y, x, (size_t)count);
+    const int8_t *restrict from = x;
+
+    for (ptrdiff_t i = 0; i < count; i++) {
+        y[i] = AQ_LIFTED(from[i]);
+    }
 }
 
 static void aq_copy_8_16(const void *x, ptrdiff_t count, int16_t *restrict y)
@@ -48,30 +56,34 @@ static void aq_copy_16_16(const void *x, ptrdiff_t count, int16_t *y)
     memcpy(y, x, (size_t)count * 2);
 }
 
-#define AQ_BORDERED(name, type, fill, copy) \
+/* What lies between two rows is filled at once. */
+#define AQ_BORDERED(name, type, copy) \
 static void name(const aq_images *s, const uint8_t *x, ptrdiff_t batch, type *y) \
 { \
     const ptrdiff_t row = s->width * s->channels; \
-    const ptrdiff_t left = s->left * s->channels; \
     const ptrdiff_t wide = s->padded_width * s->channels; \
+    const ptrdiff_t first = (s->top * wide) + (s->left * s->channels); \
+    const ptrdiff_t last = (s->padded_height * wide) - first - ((s->height - 1) * wide) - row; \
     \
     for (ptrdiff_t n = 0; n < batch; n++) { \
-        fill(y, s->top * wide, s->pad_value); \
-        y += s->top * wide; \
+        aq_fill_##type(y, first, s->pad_value); \
+        y += first; \
         for (ptrdiff_t i = 0; i < s->height; i++) { \
-            fill(y, left, s->pad_value); \
-            copy(x, row, y + left); \
-            fill(y + left + row, wide - left - row, s->pad_value); \
+            copy(x, row, y); \
             x += row * s->size; \
-            y += wide; \
+            y += row; \
+            if (i + 1 < s->height) { \
+                aq_fill_##type(y, wide - row, s->pad_value); \
+                y += wide - row; \
+            } \
         } \
-        fill(y, (s->padded_height - s->top - s->height) * wide, s->pad_value); \
-        y += (s->padded_height - s->top - s->height) * wide; \
+        aq_fill_##type(y, last, s->pad_value); \
+        y += last; \
     } \
 }
-AQ_BORDERED(aq_bordered_8_8, int8_t, aq_fill8, aq_copy_8_8)
-AQ_BORDERED(aq_bordered_8_16, int16_t, aq_fill16, aq_copy_8_16)
-AQ_BORDERED(aq_bordered_16_16, int16_t, aq_fill16, aq_copy_16_16)
+AQ_BORDERED(aq_bordered_8_8, int8_t, aq_copy_8_8)
+AQ_BORDERED(aq_bordered_8_16, int16_t, aq_copy_8_16)
+AQ_BORDERED(aq_bordered_16_16, int16_t, aq_copy_16_16)
 
 /* Return where the values of the images lie that the products read. */
 static const uint8_t *aq_operands(const aq_images *s, const uint8_t *x, const aq_workspace *w)
@@ -91,101 +103,107 @@ static const uint8_t *aq_operands(const aq_images *s, const uint8_t *x, const aq
 
 /* --- Convolution and fully connected layer */
 
-/* What the tiles of one call share. */
-typedef struct aq_tiling {
-    const aq_affine *layer;
-    const uint8_t *x;
-    const uint8_t *residual;
-    uint8_t *target;
-    ptrdiff_t group;
-} aq_tiling;
-
 /* Vectors of the block of output channels that begins at vector `first` and ends before `stop`. */
 static ptrdiff_t aq_block_vectors(ptrdiff_t first, ptrdiff_t stop)
 {
     return (stop - first < AQ_VECTORS) ? (stop - first) : AQ_VECTORS;
 }
 
-/* Point at the windows of the output pixels [begin, end) of all images. */
-static void aq_windows(const aq_tiling *t, ptrdiff_t begin, ptrdiff_t end,
-        const void *rows[AQ_TILE_ROWS])
+/* Return where the windows of `count` pixels begin, from pixel `first` of an image on.  Where they
+ * go on in the next images they are written to `found`.
+ */
+static const int32_t *aq_windows(const aq_affine *s, ptrdiff_t first, ptrdiff_t count,
+        int32_t found[AQ_TILE_ROWS])
 {
-    const aq_affine *s = t->layer;
-    const ptrdiff_t size = s->images.operand_size;
-    const ptrdiff_t image = (ptrdiff_t)((uint64_t)begin / (uint64_t)s->pixel_count);
-    const uint8_t *x = t->x
-            + (((t->group * s->group_channels) + (image * s->image_values)) * size);
-    ptrdiff_t pixel = begin - (image * s->pixel_count);
+    int32_t begin = 0;
 
-    for (ptrdiff_t i = 0; i < end - begin; i++) {
-        rows[i] = x + (s->pixels[pixel] * size);
-        if (++pixel == s->pixel_count) {
-            pixel = 0;
-            x += s->image_values * size;
+    if (first + count <= s->pixel_count) {
+        return s->pixels + first;
+    }
+    for (ptrdiff_t i = 0; i < count; i++) {
+        found[i] = begin + s->pixels[first];
+        if (++first == s->pixel_count) {
+            first = 0;
+            begin += (int32_t)s->image_values;
         }
     }
+    return found;
 }
 
-/* Compute `count` pixels from `begin`, and the channels of V vectors from vector v. */
-static void aq_tile(const aq_tiling *t, const void *const *rows, ptrdiff_t begin,
-        ptrdiff_t count, ptrdiff_t v, ptrdiff_t V)
+/* Compute `count` pixels, and the channels of V vectors from vector v of a group; the sink knows
+ * the group and the pixels.
+ */
+static void aq_tile(const aq_affine *s, const uint8_t *x, const int32_t *pixels, ptrdiff_t count,
+        ptrdiff_t v, ptrdiff_t V, aq_sink sink)
 {
-    const aq_affine *s = t->layer;
-    const ptrdiff_t vectors = (s->group_outputs + AQ_LANES - 1) / AQ_LANES;
     const ptrdiff_t channel = v * AQ_LANES;
     const ptrdiff_t left = s->group_outputs - channel;
-    const ptrdiff_t step = AQ_LANES * 4; /* bytes of a vector of weights of one step */
     const uint8_t *weight = (const uint8_t *)s->weight
-            + (((t->group * vectors) + v) * s->steps * step);
-    const ptrdiff_t place = (t->group * vectors * AQ_LANES) + channel;
-    const ptrdiff_t outputs = s->groups * s->group_outputs;
-    int32_t acc[AQ_TILE_SIZE] __attribute__((aligned(64)));
+            + ((sink.first + channel) * s->steps * 4); /* a step reads 4 bytes for each channel */
+    const int32_t *bias = s->bias + sink.first + channel;
 
+    sink.first += channel;
+    sink.index += channel;
+    sink.columns = (left < V * AQ_LANES) ? left : (V * AQ_LANES);
 #if AQ_S8_DIRECT
-    if (s->images.operand_size == 1) {
-        s8_tiles[V][count]((const int8_t *const *)rows, s->offsets, s->steps, weight,
-                s->bias + place, acc);
-    } else
-#endif
-    {
-        s16_tiles[V][count]((const int16_t *const *)rows, s->offsets, s->steps, weight,
-                s->bias + place, acc);
+    if (s->images.operand_size == 1 && s->images.copied) {
+        AQ_COPIED_TILES[V][count](x, pixels, s->offsets, s->steps, weight, bias, &sink);
+        return;
     }
-    AQ_FINISH_TILE(&s->finish, place, count, (left < V * AQ_LANES) ? left : (V * AQ_LANES),
-            V * AQ_LANES, acc, t->residual, t->target,
-            (begin * outputs) + (t->group * s->group_outputs) + channel, outputs);
+    if (s->images.operand_size == 1) {
+        s8_tiles[V][count]((const int8_t *)x, pixels, s->offsets, s->steps, weight, bias, &sink);
+        return;
+    }
+#endif
+    s16_tiles[V][count]((const int16_t *)x, pixels, s->offsets, s->steps, weight, bias, &sink);
+}
+
+/* The output channels of one group from vector `outer` to before vector `stop`. */
+static void aq_tiles(const aq_affine *s, const uint8_t *x, ptrdiff_t batch, ptrdiff_t outer,
+        ptrdiff_t stop, aq_sink sink)
+{
+    const ptrdiff_t pixels = batch * s->pixel_count;
+    const ptrdiff_t most = AQ_ROWS(aq_block_vectors(outer, stop));
+    const ptrdiff_t tiles = (pixels + most - 1) / most;
+    /* All tiles have `least` pixels or one more, those first. */
+    const ptrdiff_t least = pixels / tiles;
+    const ptrdiff_t larger = pixels % tiles;
+    ptrdiff_t first = 0;
+    int32_t found[AQ_TILE_ROWS];
+
+    for (ptrdiff_t i = 0; i < tiles; i++) {
+        const ptrdiff_t count = least + ((i < larger) ? 1 : 0);
+        const int32_t *windows = aq_windows(s, first, count, found);
+
+        for (ptrdiff_t v = outer; v < stop; v += AQ_VECTORS) {
+            aq_tile(s, x, windows, count, v, aq_block_vectors(v, stop), sink);
+        }
+        sink.index += count * sink.stride;
+        for (first += count; first >= s->pixel_count; first -= s->pixel_count) {
+            x += s->image_values * s->images.operand_size;
+        }
+    }
 }
 
 static void aq_run_affine(const void *step, const aq_workspace *w)
 {
     const aq_affine *s = step;
-    const ptrdiff_t pixels = w->batch * s->pixel_count;
     const ptrdiff_t vectors = (s->group_outputs + AQ_LANES - 1) / AQ_LANES;
     const int cached = (vectors * s->steps * AQ_LANES * 4) <= AQ_WEIGHTS_IN_CACHE;
     /* The outer loop: over all blocks of channels at once, or one after the other. */
     const ptrdiff_t span = cached ? vectors : AQ_VECTORS;
-    const void *rows[AQ_TILE_ROWS];
-    aq_tiling t = {s, aq_operands(&s->images, aq_tensor(w, s->source), w),
-        aq_tensor(w, s->residual), (uint8_t *)aq_tensor(w, s->target), 0};
+    const uint8_t *x = aq_operands(&s->images, aq_tensor(w, s->source), w);
+    aq_sink sink = {.finish = &s->finish, .residual = aq_tensor(w, s->residual),
+        .target = (uint8_t *)aq_tensor(w, s->target), .stride = s->groups * s->group_outputs};
 
-    for (; t.group < s->groups; t.group++) {
+    for (ptrdiff_t group = 0; group < s->groups; group++) {
         for (ptrdiff_t outer = 0; outer < vectors; outer += span) {
-            const ptrdiff_t stop = (outer + span < vectors) ? (outer + span) : vectors;
-            const ptrdiff_t most = AQ_ROWS(aq_block_vectors(outer, stop));
-            const ptrdiff_t tiles = (pixels + most - 1) / most;
-            /* All tiles have `least` pixels or one more, those first. */
-            const ptrdiff_t least = pixels / tiles;
-            const ptrdiff_t larger = pixels % tiles;
-            ptrdiff_t begin = 0;
-            for (ptrdiff_t i = 0; i < tiles; i++) {
-                const ptrdiff_t count = least + ((i < larger) ? 1 : 0);
-                aq_windows(&t, begin, begin + count, rows);
-                for (ptrdiff_t v = outer; v < stop; v += AQ_VECTORS) {
-                    aq_tile(&t, rows, begin, count, v, aq_block_vectors(v, stop));
-                }
-                begin += count;
-            }
+            aq_tiles(s, x, w->batch, outer, (outer + span < vectors) ? (outer + span) : vectors,
+                    sink);
         }
+        x += s->group_channels * s->images.operand_size;
+        sink.first += vectors * AQ_LANES;
+        sink.index += s->group_outputs;
     }
 }
 

@@ -10,23 +10,26 @@
  *     AQ_DOT(acc, a, w)   acc[lane] += sum of a[q] * w[lane][q] over the quad
  *     AQ_LOAD(p), AQ_STORE(p, v)   accumulators
  *     AQ_EACH_TILE(X)     X(M, V) for all tiles, see tile_rows.h
+ *     AQ_FINISH_SUMS(M, V, sums, sink)   where there is a way to finish sums in registers: whether
+ *                         it did
  * and undefined again by whoever defined them.
  *
  * All loops but that over the steps have constant bounds: they disappear.
  */
-typedef void AQ_NAME(tile_t)(const AQ_OPERAND *const *rows, const int32_t *offsets,
-        ptrdiff_t steps, const uint8_t *weight, const int32_t *bias, int32_t *acc);
+typedef void AQ_NAME(tile_t)(const AQ_OPERAND *x, const int32_t *pixels, const int32_t *offsets,
+        ptrdiff_t steps, const uint8_t *weight, const int32_t *bias, const aq_sink *sink);
 
 static inline __attribute__((always_inline)) void AQ_NAME(tile)(const int M, const int V,
-        const AQ_OPERAND *const *rows, const int32_t *offsets, ptrdiff_t steps,
-        const uint8_t *weight, const int32_t *bias, int32_t *acc)
+        const AQ_OPERAND *x, const int32_t *pixels, const int32_t *offsets, ptrdiff_t steps,
+        const uint8_t *weight, const int32_t *bias, const aq_sink *sink)
 {
     const AQ_OPERAND *a[AQ_TILE_ROWS];
     AQ_VEC sums[AQ_TILE_ROWS][AQ_TILE_VECTORS];
     AQ_W w[AQ_TILE_VECTORS];
+    int32_t acc[AQ_TILE_SIZE] __attribute__((aligned(64)));
 
     AQ_UNROLL for (int i = 0; i < M; i++) {
-        a[i] = rows[i];
+        a[i] = x + pixels[i];
         AQ_UNROLL for (int j = 0; j < V; j++) {
             sums[i][j] = AQ_LOAD(bias + (j * AQ_LANES));
         }
@@ -39,24 +42,32 @@ static inline __attribute__((always_inline)) void AQ_NAME(tile)(const int M, con
         }
         weight += V * sizeof(AQ_W);
         AQ_UNROLL for (int i = 0; i < M; i++) {
-            const AQ_SPLATTED x = AQ_SPLAT(a[i] + offset);
+            const AQ_SPLATTED quad = AQ_SPLAT(a[i] + offset);
             AQ_UNROLL for (int j = 0; j < V; j++) {
-                AQ_DOT(sums[i][j], x, w[j]);
+                AQ_DOT(sums[i][j], quad, w[j]);
             }
         }
     }
+#if defined(AQ_FINISH_SUMS)
+    if (AQ_FINISH_SUMS(M, V, sums, sink)) {
+        return;
+    }
+#endif
     AQ_UNROLL for (int i = 0; i < M; i++) {
         AQ_UNROLL for (int j = 0; j < V; j++) {
             AQ_STORE(acc + (((i * V) + j) * AQ_LANES), sums[i][j]);
         }
     }
+    AQ_FINISH_TILE(sink->finish, sink->first, M, sink->columns, V * AQ_LANES, acc,
+            sink->residual, sink->target, sink->index, sink->stride);
 }
 
 #define AQ_ONE_TILE(M, V) \
-static void AQ_NAME(tile_##M##_##V)(const AQ_OPERAND *const *rows, const int32_t *offsets, \
-        ptrdiff_t steps, const uint8_t *weight, const int32_t *bias, int32_t *acc) \
+static void AQ_NAME(tile_##M##_##V)(const AQ_OPERAND *x, const int32_t *pixels, \
+        const int32_t *offsets, ptrdiff_t steps, const uint8_t *weight, const int32_t *bias, \
+        const aq_sink *sink) \
 { \
-    AQ_NAME(tile)(M, V, rows, offsets, steps, weight, bias, acc); \
+    AQ_NAME(tile)(M, V, x, pixels, offsets, steps, weight, bias, sink); \
 }
 AQ_EACH_TILE(AQ_ONE_TILE)
 #undef AQ_ONE_TILE

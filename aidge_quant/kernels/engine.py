@@ -180,14 +180,21 @@ class Engine:
         padding: tuple[int, int, int, int],
         pad_value: int,
         operand_size: int,
+        always: bool = False,
     ) -> tuple[tuple, tuple[int, int], tuple[int, int]]:
-        """Return what the images are, the size of the output, and that of the padded input."""
+        """Return what the images are, the size of the output, and that of the padded input.
+
+        Parameters
+        ----------
+        always : bool
+            Whether to copy them where they have the type that is multiplied, and no border.
+        """
         (h, w, channels), dtype = x
         top, left, bottom, right = padding
         height = window_count(kernel, h, window[0], stride[0], dilation[0], top, bottom)
         width = window_count(kernel, w, window[1], stride[1], dilation[1], left, right)
         full = (top + h + bottom, left + w + right)
-        copied = any(padding) or operand_size != dtype.itemsize
+        copied = always or any(padding) or operand_size != dtype.itemsize
         if copied:
             self.scratch = max(self.scratch, full[0] * full[1] * channels * operand_size)
         numbers = (dtype.itemsize, operand_size, pad_value, int(copied))
@@ -331,8 +338,9 @@ class Engine:
         kernel_height, kernel_width, channels = weight.shape
         window = (kernel_height, kernel_width)
         narrow = self._depthwise_s8 and x[1].itemsize == weight.itemsize == 1
+        size = 1 if narrow else 2
         images, (height, width), _ = self._images(
-            "depthwise_conv", x, window, stride, dilation, padding, pad_value, 1 if narrow else 2
+            "depthwise_conv", x, window, stride, dilation, padding, pad_value, size, always=narrow
         )
         room = _up(channels, _DEPTHWISE)
         if narrow:
