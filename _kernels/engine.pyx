@@ -3,7 +3,7 @@
 Everything is checked, packed and laid out by `aidge_quant.kernels.engine`; `_kernels/host` has the
 steps themselves, once for each instruction set.
 """
-from libc.stdint cimport int32_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
@@ -23,6 +23,7 @@ cdef extern from "host/engine.h":
         aq_images images
         aq_finish finish
         const void* weight
+        Py_ssize_t block
         const int32_t* bias
         const int32_t* pixels
         const int32_t* offsets
@@ -36,6 +37,10 @@ cdef extern from "host/engine.h":
         const int32_t* bias
         Py_ssize_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x
         Py_ssize_t height, width, source, residual, target
+        const int32_t* shift
+        const int8_t* upper
+        const int32_t* columns
+        Py_ssize_t phases, pitch, source_pitch, planes, ring_rows, row_values
 
     ctypedef struct aq_elementwise:
         aq_finish finish
@@ -187,18 +192,33 @@ cdef class Steps:
         s.images, s.finish = self._images(images), self._finish(finish)
         s.weight, s.bias = self._bytes(weight), self._numbers(bias)
         s.pixels, s.offsets = self._numbers(pixels), self._numbers(offsets)
-        (s.pixel_count, s.image_values, s.steps, s.groups, s.group_outputs, s.group_channels,
+        (s.block, s.pixel_count, s.image_values, s.steps, s.groups, s.group_outputs, s.group_channels,
          s.source, s.residual, s.target) = numbers
 
-    def depthwise(self, tuple images, tuple finish, weight, bias, tuple numbers):
-        """Add a depthwise convolution; operands of one byte go to depthwise_s8."""
-        cdef aq_images m = self._images(images)
-        cdef aq_run* run = self.isa.depthwise_s8 if m.operand_size == 1 else self.isa.depthwise
-        cdef aq_depthwise* s = <aq_depthwise*>self._new(run, sizeof(aq_depthwise))
+    cdef void _depthwise(
+        self, aq_depthwise* s, tuple images, tuple finish, weight, bias, tuple numbers,
+    ) except *:
         s.images, s.finish = self._images(images), self._finish(finish)
         s.weight, s.bias = self._bytes(weight), self._numbers(bias)
         (s.kernel_height, s.kernel_width, s.stride_y, s.stride_x, s.dilation_y, s.dilation_x,
          s.height, s.width, s.source, s.residual, s.target) = numbers
+
+    def depthwise(self, tuple images, tuple finish, weight, bias, tuple numbers):
+        """Add a depthwise convolution of int16 operands."""
+        cdef aq_depthwise* s = <aq_depthwise*>self._new(self.isa.depthwise, sizeof(aq_depthwise))
+        self._depthwise(s, images, finish, weight, bias, numbers)
+
+    def depthwise_s8(
+        self, tuple images, tuple finish, weight, bias, tuple numbers, shift, upper, columns,
+        tuple ring,
+    ):
+        """Add a depthwise convolution of int8 operands, for a set that has one."""
+        cdef aq_depthwise* s = <aq_depthwise*>self._new(
+            self.isa.depthwise_s8, sizeof(aq_depthwise))
+        self._depthwise(s, images, finish, weight, bias, numbers)
+        s.shift, s.columns = self._numbers(shift), self._numbers(columns)
+        s.upper = <const int8_t*>self._bytes(upper)
+        (s.phases, s.pitch, s.source_pitch, s.planes, s.ring_rows, s.row_values) = ring
 
     def elementwise(self, tuple finish, tuple numbers):
         """Add a sum of multiples."""

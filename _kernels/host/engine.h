@@ -20,6 +20,8 @@
 #define AQ_TILE_VECTORS 4
 /* Accumulators of one tile, at most. */
 #define AQ_TILE_SIZE 384
+/* Most tiles of a strip: its values stay in the first cache for all output channels. */
+#define AQ_STRIP 8
 /* Values that a step without weights finishes at a time; the arrays of its requantization have as
  * many equal entries.
  */
@@ -66,6 +68,7 @@ typedef struct aq_affine {
     aq_images images;
     aq_finish finish;
     const void *weight;     /* [group][block of vectors][step][vector][lane][quad] */
+    ptrdiff_t block;        /* vectors of a block; the last one may have less */
     const int32_t *bias;    /* [group][channels, and more up to whole vectors] */
     const int32_t *pixels;  /* where the window of each output pixel begins, in values */
     const int32_t *offsets; /* where each step of a window lies from there, in values */
@@ -73,16 +76,25 @@ typedef struct aq_affine {
     ptrdiff_t source, residual, target; /* where the tensors lie for a room of 1, in bytes */
 } aq_affine;
 
-/* Depthwise convolution. */
+/* Depthwise convolution.  depthwise_s8 has weights, biases and requantizations for chunks of
+ * AQ_DEPTHWISE values of an output row, as many as there are phases; the other one for channels.
+ */
 typedef struct aq_depthwise {
     aq_images images;
     aq_finish finish;
-    const void *weight; /* int16 [block of AQ_DEPTHWISE channels][tap][channel], or for depthwise_s8
-                         * int8 [block][4 rows][column][quarter][lane][row], see there */
+    const void *weight; /* int16 [block of AQ_DEPTHWISE channels][tap][channel], or int8
+                         * [phase][4 rows][column][quarter][lane][row] for depthwise_s8 */
     const int32_t *bias;
     ptrdiff_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x;
     ptrdiff_t height, width; /* of the output */
     ptrdiff_t source, residual, target;
+    /* Of depthwise_s8; its bias has the order of the quarters, too. */
+    const int32_t *shift;   /* those of finish in the order of the quarters */
+    const int8_t *upper;    /* those of finish as bytes */
+    const int32_t *columns; /* where the columns of the window lie in a row, in values */
+    ptrdiff_t phases;
+    ptrdiff_t pitch, source_pitch; /* values between chunks of a phase: outputs, and in the copy */
+    ptrdiff_t planes, ring_rows, row_values; /* of the copy */
 } aq_depthwise;
 
 /* acc = bias + factors[0] * a, and + factors[1] * b where there are two. */

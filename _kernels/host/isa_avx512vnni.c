@@ -282,6 +282,6 @@ static inline __attribute__((always_inline)) int aq_finish_sums(const int M, con
 #define AQ_DOT AQ_DOT2
 #include "tiles.h"
 
-#define AQ_COPIED_TILES u8_tiles
+#define AQ_COPIED_STRIPS u8_strips
 #define AQ_DEPTHWISE_HEADER "depthwise_avx512vnni.h"
 #include "steps.h"

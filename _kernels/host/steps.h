@@ -1,8 +1,8 @@
 /* The steps, for one instruction set: the last thing that its isa_NAME.c includes.
  *
- * Before come the tiles for int16 data (s16_tiles) and, with AQ_S8_DIRECT, for int8 data that are
- * multiplied as they are (s8_tiles) and for copies of them with AQ_S8_SHIFTED added
- * (AQ_COPIED_TILES), AQ_LANES, AQ_VECTORS and AQ_ROWS(V), most rows of a tile with V vectors.
+ * Before come the tiles for int16 data (s16_strips) and, with AQ_S8_DIRECT, for int8 data that are
+ * multiplied as they are (s8_strips) and for copies of them with AQ_S8_SHIFTED added
+ * (AQ_COPIED_STRIPS), AQ_LANES, AQ_VECTORS and AQ_ROWS(V), most rows of a tile with V vectors.
  */
 #include <string.h>
 
@@ -104,16 +104,16 @@ static const uint8_t *aq_operands(const aq_images *s, const uint8_t *x, const aq
 /* --- Convolution and fully connected layer */
 
 /* Vectors of the block of output channels that begins at vector `first` and ends before `stop`. */
-static ptrdiff_t aq_block_vectors(ptrdiff_t first, ptrdiff_t stop)
+static ptrdiff_t aq_block_vectors(const aq_affine *s, ptrdiff_t first, ptrdiff_t stop)
 {
-    return (stop - first < AQ_VECTORS) ? (stop - first) : AQ_VECTORS;
+    return (stop - first < s->block) ? (stop - first) : s->block;
 }
 
 /* Return where the windows of `count` pixels begin, from pixel `first` of an image on.  Where they
  * go on in the next images they are written to `found`.
  */
 static const int32_t *aq_windows(const aq_affine *s, ptrdiff_t first, ptrdiff_t count,
-        int32_t found[AQ_TILE_ROWS])
+        int32_t found[AQ_STRIP * AQ_TILE_ROWS])
 {
     int32_t begin = 0;
 
@@ -130,15 +130,15 @@ static const int32_t *aq_windows(const aq_affine *s, ptrdiff_t first, ptrdiff_t 
     return found;
 }
 
-/* Compute `count` pixels, and the channels of V vectors from vector v of a group; the sink knows
- * the group and the pixels.
+/* Compute `tiles` tiles of `count` pixels, and the channels of V vectors from vector v of a group;
+ * the sink knows the group and the pixels.
  */
-static void aq_tile(const aq_affine *s, const uint8_t *x, const int32_t *pixels, ptrdiff_t count,
-        ptrdiff_t v, ptrdiff_t V, aq_sink sink)
+static void aq_strip(const aq_affine *s, const uint8_t *x, const int32_t *pixels, ptrdiff_t tiles,
+        ptrdiff_t count, ptrdiff_t v, ptrdiff_t V, aq_sink sink)
 {
     const ptrdiff_t channel = v * AQ_LANES;
     const ptrdiff_t left = s->group_outputs - channel;
-    const uint8_t *weight = (const uint8_t *)s->weight
+    const uint8_t *weights = (const uint8_t *)s->weight
             + ((sink.first + channel) * s->steps * 4); /* a step reads 4 bytes for each channel */
     const int32_t *bias = s->bias + sink.first + channel;
 
@@ -147,39 +147,45 @@ static void aq_tile(const aq_affine *s, const uint8_t *x, const int32_t *pixels,
     sink.columns = (left < V * AQ_LANES) ? left : (V * AQ_LANES);
 #if AQ_S8_DIRECT
     if (s->images.operand_size == 1 && s->images.copied) {
-        AQ_COPIED_TILES[V][count](x, pixels, s->offsets, s->steps, weight, bias, &sink);
+        AQ_COPIED_STRIPS[V][count](x, pixels, tiles, s->offsets, s->steps, weights, bias, sink);
         return;
     }
     if (s->images.operand_size == 1) {
-        s8_tiles[V][count]((const int8_t *)x, pixels, s->offsets, s->steps, weight, bias, &sink);
+        s8_strips[V][count]((const int8_t *)x, pixels, tiles, s->offsets, s->steps, weights, bias,
+                sink);
         return;
     }
 #endif
-    s16_tiles[V][count]((const int16_t *)x, pixels, s->offsets, s->steps, weight, bias, &sink);
+    s16_strips[V][count]((const int16_t *)x, pixels, tiles, s->offsets, s->steps, weights, bias,
+            sink);
 }
 
 /* The output channels of one group from vector `outer` to before vector `stop`. */
-static void aq_tiles(const aq_affine *s, const uint8_t *x, ptrdiff_t batch, ptrdiff_t outer,
+static void aq_strips(const aq_affine *s, const uint8_t *x, ptrdiff_t batch, ptrdiff_t outer,
         ptrdiff_t stop, aq_sink sink)
 {
     const ptrdiff_t pixels = batch * s->pixel_count;
-    const ptrdiff_t most = AQ_ROWS(aq_block_vectors(outer, stop));
+    const ptrdiff_t most = AQ_ROWS(aq_block_vectors(s, outer, stop));
     const ptrdiff_t tiles = (pixels + most - 1) / most;
     /* All tiles have `least` pixels or one more, those first. */
     const ptrdiff_t least = pixels / tiles;
     const ptrdiff_t larger = pixels % tiles;
     ptrdiff_t first = 0;
-    int32_t found[AQ_TILE_ROWS];
+    ptrdiff_t done = 0;
+    int32_t found[AQ_STRIP * AQ_TILE_ROWS];
 
-    for (ptrdiff_t i = 0; i < tiles; i++) {
-        const ptrdiff_t count = least + ((i < larger) ? 1 : 0);
-        const int32_t *windows = aq_windows(s, first, count, found);
+    while (done < tiles) {
+        const ptrdiff_t stop_tile = (done < larger) ? larger : tiles;
+        const ptrdiff_t n = (stop_tile - done < AQ_STRIP) ? (stop_tile - done) : AQ_STRIP;
+        const ptrdiff_t count = least + ((done < larger) ? 1 : 0);
+        const int32_t *windows = aq_windows(s, first, n * count, found);
 
-        for (ptrdiff_t v = outer; v < stop; v += AQ_VECTORS) {
-            aq_tile(s, x, windows, count, v, aq_block_vectors(v, stop), sink);
+        for (ptrdiff_t v = outer; v < stop; v += s->block) {
+            aq_strip(s, x, windows, n, count, v, aq_block_vectors(s, v, stop), sink);
         }
-        sink.index += count * sink.stride;
-        for (first += count; first >= s->pixel_count; first -= s->pixel_count) {
+        done += n;
+        sink.index += n * count * sink.stride;
+        for (first += n * count; first >= s->pixel_count; first -= s->pixel_count) {
             x += s->image_values * s->images.operand_size;
         }
     }
@@ -191,14 +197,14 @@ static void aq_run_affine(const void *step, const aq_workspace *w)
     const ptrdiff_t vectors = (s->group_outputs + AQ_LANES - 1) / AQ_LANES;
     const int cached = (vectors * s->steps * AQ_LANES * 4) <= AQ_WEIGHTS_IN_CACHE;
     /* The outer loop: over all blocks of channels at once, or one after the other. */
-    const ptrdiff_t span = cached ? vectors : AQ_VECTORS;
+    const ptrdiff_t span = cached ? vectors : s->block;
     const uint8_t *x = aq_operands(&s->images, aq_tensor(w, s->source), w);
     aq_sink sink = {.finish = &s->finish, .residual = aq_tensor(w, s->residual),
         .target = (uint8_t *)aq_tensor(w, s->target), .stride = s->groups * s->group_outputs};
 
     for (ptrdiff_t group = 0; group < s->groups; group++) {
         for (ptrdiff_t outer = 0; outer < vectors; outer += span) {
-            aq_tiles(s, x, w->batch, outer, (outer + span < vectors) ? (outer + span) : vectors,
+            aq_strips(s, x, w->batch, outer, (outer + span < vectors) ? (outer + span) : vectors,
                     sink);
         }
         x += s->group_channels * s->images.operand_size;

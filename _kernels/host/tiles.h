@@ -1,4 +1,5 @@
-/* Tiles of products: M output pixels times V vectors of output channels, in registers.
+/* Tiles of products: M output pixels times V vectors of output channels, in registers; as many of
+ * them in a row as a strip has.
  *
  * Included once for int8 and once for int16 data, with
  *     AQ_NAME(x)          the names of this inclusion
@@ -16,64 +17,71 @@
  *
  * All loops but that over the steps have constant bounds: they disappear.
  */
-typedef void AQ_NAME(tile_t)(const AQ_OPERAND *x, const int32_t *pixels, const int32_t *offsets,
-        ptrdiff_t steps, const uint8_t *weight, const int32_t *bias, const aq_sink *sink);
+typedef void AQ_NAME(strip_t)(const AQ_OPERAND *x, const int32_t *pixels, ptrdiff_t tiles,
+        const int32_t *offsets, ptrdiff_t steps, const uint8_t *weights, const int32_t *bias,
+        aq_sink sink);
 
-static inline __attribute__((always_inline)) void AQ_NAME(tile)(const int M, const int V,
-        const AQ_OPERAND *x, const int32_t *pixels, const int32_t *offsets, ptrdiff_t steps,
-        const uint8_t *weight, const int32_t *bias, const aq_sink *sink)
+static inline __attribute__((always_inline)) void AQ_NAME(strip)(const int M, const int V,
+        const AQ_OPERAND *x, const int32_t *pixels, ptrdiff_t tiles, const int32_t *offsets,
+        ptrdiff_t steps, const uint8_t *weights, const int32_t *bias, aq_sink sink)
 {
-    const AQ_OPERAND *a[AQ_TILE_ROWS];
-    AQ_VEC sums[AQ_TILE_ROWS][AQ_TILE_VECTORS];
-    AQ_W w[AQ_TILE_VECTORS];
-    int32_t acc[AQ_TILE_SIZE] __attribute__((aligned(64)));
+    for (ptrdiff_t n = 0; n < tiles; n++) {
+        const AQ_OPERAND *a[AQ_TILE_ROWS];
+        const uint8_t *weight = weights;
+        AQ_VEC sums[AQ_TILE_ROWS][AQ_TILE_VECTORS];
+        AQ_W w[AQ_TILE_VECTORS];
 
-    AQ_UNROLL for (int i = 0; i < M; i++) {
-        a[i] = x + pixels[i];
-        AQ_UNROLL for (int j = 0; j < V; j++) {
-            sums[i][j] = AQ_LOAD(bias + (j * AQ_LANES));
-        }
-    }
-    for (ptrdiff_t t = 0; t < steps; t++) {
-        const ptrdiff_t offset = offsets[t];
-
-        AQ_UNROLL for (int j = 0; j < V; j++) {
-            w[j] = AQ_LOAD_W(weight + (j * sizeof(AQ_W)));
-        }
-        weight += V * sizeof(AQ_W);
         AQ_UNROLL for (int i = 0; i < M; i++) {
-            const AQ_SPLATTED quad = AQ_SPLAT(a[i] + offset);
+            a[i] = x + pixels[i];
             AQ_UNROLL for (int j = 0; j < V; j++) {
-                AQ_DOT(sums[i][j], quad, w[j]);
+                sums[i][j] = AQ_LOAD(bias + (j * AQ_LANES));
             }
         }
-    }
-#if defined(AQ_FINISH_SUMS)
-    if (AQ_FINISH_SUMS(M, V, sums, sink)) {
-        return;
-    }
-#endif
-    AQ_UNROLL for (int i = 0; i < M; i++) {
-        AQ_UNROLL for (int j = 0; j < V; j++) {
-            AQ_STORE(acc + (((i * V) + j) * AQ_LANES), sums[i][j]);
+        for (ptrdiff_t t = 0; t < steps; t++) {
+            const ptrdiff_t offset = offsets[t];
+
+            AQ_UNROLL for (int j = 0; j < V; j++) {
+                w[j] = AQ_LOAD_W(weight + (j * sizeof(AQ_W)));
+            }
+            weight += V * sizeof(AQ_W);
+            AQ_UNROLL for (int i = 0; i < M; i++) {
+                const AQ_SPLATTED quad = AQ_SPLAT(a[i] + offset);
+                AQ_UNROLL for (int j = 0; j < V; j++) {
+                    AQ_DOT(sums[i][j], quad, w[j]);
+                }
+            }
         }
+#if defined(AQ_FINISH_SUMS)
+        if (!AQ_FINISH_SUMS(M, V, sums, &sink))
+#endif
+        {
+            int32_t acc[AQ_TILE_SIZE] __attribute__((aligned(64)));
+
+            AQ_UNROLL for (int i = 0; i < M; i++) {
+                AQ_UNROLL for (int j = 0; j < V; j++) {
+                    AQ_STORE(acc + (((i * V) + j) * AQ_LANES), sums[i][j]);
+                }
+            }
+            AQ_FINISH_TILE(sink.finish, sink.first, M, sink.columns, V * AQ_LANES, acc,
+                    sink.residual, sink.target, sink.index, sink.stride);
+        }
+        pixels += M;
+        sink.index += M * sink.stride;
     }
-    AQ_FINISH_TILE(sink->finish, sink->first, M, sink->columns, V * AQ_LANES, acc,
-            sink->residual, sink->target, sink->index, sink->stride);
 }
 
-#define AQ_ONE_TILE(M, V) \
-static void AQ_NAME(tile_##M##_##V)(const AQ_OPERAND *x, const int32_t *pixels, \
-        const int32_t *offsets, ptrdiff_t steps, const uint8_t *weight, const int32_t *bias, \
-        const aq_sink *sink) \
+#define AQ_ONE_STRIP(M, V) \
+static void AQ_NAME(strip_##M##_##V)(const AQ_OPERAND *x, const int32_t *pixels, \
+        ptrdiff_t tiles, const int32_t *offsets, ptrdiff_t steps, const uint8_t *weights, \
+        const int32_t *bias, aq_sink sink) \
 { \
-    AQ_NAME(tile)(M, V, x, pixels, offsets, steps, weight, bias, sink); \
+    AQ_NAME(strip)(M, V, x, pixels, tiles, offsets, steps, weights, bias, sink); \
 }
-AQ_EACH_TILE(AQ_ONE_TILE)
-#undef AQ_ONE_TILE
+AQ_EACH_TILE(AQ_ONE_STRIP)
+#undef AQ_ONE_STRIP
 
-#define AQ_ENTRY(M, V) [V][M] = AQ_NAME(tile_##M##_##V),
-static AQ_NAME(tile_t) *const AQ_NAME(tiles)[AQ_TILE_VECTORS + 1][AQ_TILE_ROWS + 1] = {
+#define AQ_ENTRY(M, V) [V][M] = AQ_NAME(strip_##M##_##V),
+static AQ_NAME(strip_t) *const AQ_NAME(strips)[AQ_TILE_VECTORS + 1][AQ_TILE_ROWS + 1] = {
     AQ_EACH_TILE(AQ_ENTRY)
 };
 #undef AQ_ENTRY

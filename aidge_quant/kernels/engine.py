@@ -24,6 +24,9 @@ SLACK = 256
 # The constants of the same names in _kernels/host/engine.h.
 _BLOCK = 256
 _DEPTHWISE = 64
+#: Where less of the chunks of pixels is used than this, the values of a row are cut whatever their
+#: pixels: that takes about 1.4 times as long for a chunk, which shares no columns with the next.
+_WELL_FILLED = 0.72
 
 #: Sizes of an image, (height, width, channels) or (rows, in), and int8 or int16.
 Data = tuple[tuple[int, ...], np.dtype]
@@ -73,20 +76,28 @@ def swapped(array: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return result
 
 
-def _spread(values: np.ndarray, groups: int, count: int, room: int) -> np.ndarray:
-    """Return one value for each of ``count`` channels of every group, ``room`` apart.
+def _channels(groups: int, count: int, room: int) -> np.ndarray:
+    """Return the channel of each entry of arrays that have ``room`` for those of every group.
+
+    Entries behind the ``count`` channels of a group have the last of them.
+    """
+    inside = np.minimum(np.arange(room), count - 1)
+    return (np.arange(groups)[:, None] * count + inside).reshape(-1)
+
+
+def _spread(values: np.ndarray, channels: np.ndarray) -> np.ndarray:
+    """Return the value of the channel of each entry.
 
     Parameters
     ----------
-    values : int32 array (1,) or (groups * count,)
-
-    Returns
-    -------
-    int32 array (groups * room,), the first value where there is no channel
+    values : int32 array (1,) or (all channels,)
     """
-    result = np.full((groups, room), values[0], np.int32)
-    result[:, :count] = np.broadcast_to(values, groups * count).reshape(groups, count)
-    return result.reshape(-1)
+    return np.broadcast_to(values, channels.max() + 1)[channels].astype(np.int32)
+
+
+def _quarters(values: np.ndarray) -> np.ndarray:
+    """Return an array in the order in which depthwise_s8 has its sums."""
+    return np.ascontiguousarray(values.reshape(-1, 4, 4, 4).transpose(0, 2, 1, 3)).reshape(-1)
 
 
 def _up(value: int, multiple: int) -> int:
@@ -149,7 +160,7 @@ class Engine:
         kernel: str,
         requantization: Requantizes,
         dtype: np.dtype,
-        channels: tuple[int, int, int],
+        channels: np.ndarray,
         factor: np.ndarray | None,
         size: int,
     ) -> tuple:
@@ -157,16 +168,15 @@ class Engine:
 
         Parameters
         ----------
-        channels : (int, int, int), groups, channels of a group, and the room for them
+        channels : int array, of each entry
         factor : int32 array (1,) or (all channels,), or None
             Of the residual.
         size : int
             Bytes of a value of the residual.
         """
-        groups, count, _ = channels
-        numbers, *arrays = packed(kernel, requantization, groups * count, dtype)
+        numbers, *arrays = packed(kernel, requantization, int(channels.max()) + 1, dtype)
         factors = np.zeros(1, np.int32) if factor is None else factor
-        spread = [_spread(array, *channels) for array in (*arrays, factors)]
+        spread = [_spread(array, channels) for array in (*arrays, factors)]
         residual_size = 0 if factor is None else size
         return (*spread, (*(int(n) for n in numbers), dtype.itemsize, residual_size))
 
@@ -180,38 +190,37 @@ class Engine:
         padding: tuple[int, int, int, int],
         pad_value: int,
         operand_size: int,
-        always: bool = False,
     ) -> tuple[tuple, tuple[int, int], tuple[int, int]]:
-        """Return what the images are, the size of the output, and that of the padded input.
-
-        Parameters
-        ----------
-        always : bool
-            Whether to copy them where they have the type that is multiplied, and no border.
-        """
+        """Return what the images are, the size of the output, and that of the padded input."""
         (h, w, channels), dtype = x
         top, left, bottom, right = padding
         height = window_count(kernel, h, window[0], stride[0], dilation[0], top, bottom)
         width = window_count(kernel, w, window[1], stride[1], dilation[1], left, right)
         full = (top + h + bottom, left + w + right)
-        copied = always or any(padding) or operand_size != dtype.itemsize
+        copied = any(padding) or operand_size != dtype.itemsize
         if copied:
             self.scratch = max(self.scratch, full[0] * full[1] * channels * operand_size)
         numbers = (dtype.itemsize, operand_size, pad_value, int(copied))
         return (h, w, channels, top, left, *full, *numbers), (height, width), full
 
-    def _packed(self, taps: np.ndarray, operand_size: int) -> np.ndarray:
-        """Return weights (groups, outputs, steps, quad) in the order in which tiles read them."""
+    def _packed(self, taps: np.ndarray, operand_size: int) -> tuple[np.ndarray, int]:
+        """Return weights in the order in which tiles read them, and the vectors of a block.
+
+        Parameters
+        ----------
+        taps : int array (groups, outputs, steps, quad)
+        """
         groups, outputs, steps, quad = taps.shape
         count = _up(outputs, self._lanes) // self._lanes
         full = np.zeros((groups, count * self._lanes, steps, quad), f"i{operand_size}")
         full[:, :outputs] = taps
         full = full.reshape(groups, count, self._lanes, steps, quad)
+        block = -(-count // -(-count // self._vectors))  # as few blocks as can be, of equal size
         blocks = [
-            full[:, v : v + self._vectors].transpose(0, 3, 1, 2, 4).reshape(groups, -1)
-            for v in range(0, count, self._vectors)
+            full[:, v : v + block].transpose(0, 3, 1, 2, 4).reshape(groups, -1)
+            for v in range(0, count, block)
         ]
-        return np.concatenate(blocks, axis=1).reshape(-1).view(np.uint8)
+        return np.concatenate(blocks, axis=1).reshape(-1).view(np.uint8), block
 
     # -- layers ---------------------------------------------------------------------------------
 
@@ -262,20 +271,20 @@ class Engine:
         starts = (rows + columns).reshape(-1, 1) * channels
         offsets = (starts + np.arange(0, taps.shape[3], quad)).reshape(-1)
         pixels = np.arange(height)[:, None] * stride[0] * full[1] + np.arange(width) * stride[1]
-        room = _up(out // groups, self._lanes)
+        entries = _channels(groups, out // groups, _up(out // groups, self._lanes))
         lift = self._shifted[widest - 1] * weight.reshape(out, -1).sum(axis=1, dtype=np.int64)
         # What is taken away here comes back in the sums, modulo 2**32.
         biases = (bias - lift).astype(np.int32)
+        packing, block = self._packed(taps.reshape(groups, out // groups, -1, quad), operand)
         self._steps.affine(
             images,
-            self._finish(
-                "conv", requantization, dtype, (groups, out // groups, room), residual, size
-            ),
-            self._packed(taps.reshape(groups, out // groups, -1, quad), operand),
-            _spread(biases, groups, out // groups, room),
+            self._finish("conv", requantization, dtype, entries, residual, size),
+            packing,
+            _spread(biases, entries),
             (pixels.reshape(-1) * channels).astype(np.int32),
             offsets.astype(np.int32),
             (
+                block,
                 height * width,
                 full[0] * full[1] * channels,
                 len(offsets),
@@ -336,32 +345,54 @@ class Engine:
     ) -> None:
         """Add a depthwise convolution; arguments as those of ``conv``."""
         kernel_height, kernel_width, channels = weight.shape
-        window = (kernel_height, kernel_width)
-        narrow = self._depthwise_s8 and x[1].itemsize == weight.itemsize == 1
-        size = 1 if narrow else 2
-        images, (height, width), _ = self._images(
-            "depthwise_conv", x, window, stride, dilation, padding, pad_value, size, always=narrow
+        window, size = (kernel_height, kernel_width), x[1].itemsize
+        narrow = self._depthwise_s8 and size == weight.itemsize == 1
+        images, (height, width), full = self._images(
+            "depthwise_conv", x, window, stride, dilation, padding, pad_value, 1 if narrow else 2
         )
-        room = _up(channels, _DEPTHWISE)
-        if narrow:
-            # Rows by four; channels by 16, quarters of them and 4 in each: engine.h.
-            taps = np.zeros((_up(kernel_height, 4), kernel_width, room), np.int8)
-            taps[:kernel_height, :, :channels] = weight
-            split = taps.reshape(-1, 4, kernel_width, room // _DEPTHWISE, 4, 4, 4)
-            blocks = split.transpose(3, 0, 2, 5, 4, 6, 1)
-            lift = self._shifted[0] * weight.sum(axis=(0, 1), dtype=np.int64)
-            bias = (bias - lift).astype(np.int32)  # comes back in the sums, modulo 2**32
-        else:
-            taps = np.zeros((kernel_height * kernel_width, room), np.int16)
-            taps[:, :channels] = weight.reshape(-1, channels)
+        numbers = (*window, *stride, *dilation, height, width, *places)
+        if not narrow:
+            entries = _channels(1, channels, _up(channels, _DEPTHWISE))
+            taps = weight.reshape(-1, channels)[:, entries].astype(np.int16)
             blocks = taps.reshape(len(taps), -1, _DEPTHWISE).transpose(1, 0, 2)
-        spread = (1, channels, room)
-        self._steps.depthwise(
+            finish = self._finish("depthwise_conv", requantization, dtype, entries, residual, size)
+            packing = np.ascontiguousarray(blocks).reshape(-1).view(np.uint8)
+            self._steps.depthwise(images, finish, packing, _spread(bias, entries), numbers)
+            return
+        entries = _channels(1, channels, _up(channels, _DEPTHWISE))
+        pitch, source_pitch, planes = channels, channels * stride[1], 1
+        if channels < _WELL_FILLED * len(entries):
+            # Chunks of values, whatever their pixels, repeat after some phases. The pixels of a row
+            # lie stride by stride.
+            entries = np.arange(math.lcm(channels, _DEPTHWISE)) % channels
+            pitch = source_pitch = len(entries)
+            planes = stride[1]
+        phases = len(entries) // _DEPTHWISE
+        # Rows by four; values by 16, quarters of them and 4 in each: engine.h.
+        taps = np.zeros((_up(kernel_height, 4), kernel_width, len(entries)), np.int8)
+        taps[:kernel_height] = weight[:, :, entries]
+        split = taps.reshape(-1, 4, kernel_width, phases, 4, 4, 4)
+        packing = np.ascontiguousarray(split.transpose(3, 0, 2, 5, 4, 6, 1))
+        lift = self._shifted[0] * weight.sum(axis=(0, 1), dtype=np.int64)
+        biases = (bias - lift).astype(np.int32)  # comes back in the sums, modulo 2**32
+        finish = self._finish("depthwise_conv", requantization, dtype, entries, residual, size)
+        plane = -(-full[1] // planes)
+        steps = np.arange(kernel_width) * dilation[1]
+        columns = (steps % planes * plane + steps // planes) * channels
+        rows = (kernel_height - 1) * dilation[0] + 1 + stride[0]
+        row_values = _up(plane * planes * channels, _DEPTHWISE)
+        self.scratch = max(self.scratch, rows * row_values)
+        shift, _, upper, *_ = finish
+        self._steps.depthwise_s8(
             images,
-            self._finish("depthwise_conv", requantization, dtype, spread, residual, x[1].itemsize),
-            np.ascontiguousarray(blocks).reshape(-1).view(np.uint8),
-            _spread(bias, *spread),
-            (*window, *stride, *dilation, height, width, *places),
+            finish,
+            packing.reshape(-1).view(np.uint8),
+            _quarters(_spread(biases, entries)),
+            numbers,
+            _quarters(shift),
+            np.clip(upper, -128, 127).astype(np.int8).view(np.uint8),
+            columns.astype(np.int32),
+            (phases, pitch, source_pitch, planes, rows, row_values),
         )
 
     def add(
@@ -384,7 +415,7 @@ class Engine:
         """
         *sources, target = places
         both = [*multipliers, 0][:2], [*sources, 0][:2]
-        finish = self._finish("add", requantization, dtype, (1, 1, _BLOCK), None, 0)
+        finish = self._finish("add", requantization, dtype, _channels(1, 1, _BLOCK), None, 0)
         binary = int(len(sources) == 2)
         numbers = (count, *both[0], bias, kind.itemsize, binary, *both[1], target)
         self._steps.elementwise(finish, numbers)
@@ -414,7 +445,7 @@ class Engine:
             whole = window[0] * window[1]
             counts = np.full_like(inside, whole) if count_include_pad else inside
         else:
-            finish = self._finish("avg_pool", requantization, dtype, (1, 1, _BLOCK), None, 0)
+            finish = self._finish("avg_pool", requantization, dtype, _channels(1, 1, _BLOCK), None, 0)
         last = (bias, zero_point, lower, upper, x[1].itemsize)
         self._steps.average_pool(finish, counts, (*numbers, *last, *places))
 
