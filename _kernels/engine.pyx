@@ -3,6 +3,12 @@
 Everything is checked, packed and laid out by `aidge_quant.kernels.engine`; `_kernels/host` has the
 steps themselves, once for each instruction set.
 """
+from cpython.buffer cimport (
+    PyBUF_SIMPLE,
+    PyBUF_WRITABLE,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
 from libc.stdint cimport int8_t, int32_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
@@ -271,15 +277,52 @@ cdef class Steps:
                 self.steps[i].run(self.steps[i].step, &w)
 
 
-def swap_axes(
-    const uint8_t[::1] x, uint8_t[::1] y, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t columns,
-    int size,
-):
-    """Write images of (rows, columns) values of ``size`` bytes as (columns, rows)."""
+cdef void _copy(
+    const uint8_t* x, uint8_t* y, Py_ssize_t images, Py_ssize_t rows, Py_ssize_t columns, int size,
+) noexcept nogil:
+    """Copy images, their two axes swapped."""
     cdef Py_ssize_t n, values = rows * columns * size
-    with nogil:
-        if rows == 1 or columns == 1:
-            memcpy(&y[0], &x[0], images * values)
-        else:
-            for n in range(images):
-                aq_swap_axes(&x[n * values], rows, columns, size, &y[n * values])
+    if rows == 1 or columns == 1:
+        memcpy(y, x, images * values)
+    else:
+        for n in range(images):
+            aq_swap_axes(x + n * values, rows, columns, size, y + n * values)
+
+
+def put(
+    array, Py_ssize_t first, uint8_t[::1] arena, Py_ssize_t begin, Py_ssize_t images,
+    Py_ssize_t rows, Py_ssize_t columns, int size,
+):
+    """Write images of a C-contiguous array to an arena, from byte ``begin`` on.
+
+    Image n of the array has (rows, columns) values of ``size`` bytes, whose axes are swapped.
+    """
+    cdef Py_ssize_t values = rows * columns * size
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_SIMPLE)
+    try:
+        if (first + images) * values > buffer.len or begin + images * values > arena.shape[0]:
+            raise IndexError
+        with nogil:
+            _copy(<const uint8_t*>buffer.buf + first * values, &arena[begin], images, rows,
+                  columns, size)
+    finally:
+        PyBuffer_Release(&buffer)
+
+
+def take(
+    array, Py_ssize_t first, const uint8_t[::1] arena, Py_ssize_t begin, Py_ssize_t images,
+    Py_ssize_t rows, Py_ssize_t columns, int size,
+):
+    """Write images of an arena, of (rows, columns) values, to a C-contiguous array."""
+    cdef Py_ssize_t values = rows * columns * size
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_WRITABLE)
+    try:
+        if (first + images) * values > buffer.len or begin + images * values > arena.shape[0]:
+            raise IndexError
+        with nogil:
+            _copy(&arena[begin], <uint8_t*>buffer.buf + first * values, images, rows, columns,
+                  size)
+    finally:
+        PyBuffer_Release(&buffer)

@@ -282,6 +282,56 @@ static inline __attribute__((always_inline)) int aq_finish_sums(const int M, con
 #define AQ_DOT AQ_DOT2
 #include "tiles.h"
 
+/* --- Sums of multiples: pairs of values times pairs of factors */
+
+/* Write as many bytes as whole vectors hold, and return how many; none where the step is none of
+ * int8 that ends in a right shift.
+ */
+static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const uint8_t *b,
+        ptrdiff_t count, uint8_t *y)
+{
+    const aq_finish *f = &s->finish;
+    const int32_t second = b ? s->factors[1] : 0;
+    const __m512i factors = _mm512_set1_epi32((int32_t)(((uint32_t)second << 16)
+            | ((uint32_t)s->factors[0] & 0xFFFF)));
+    const __m512i bias = _mm512_set1_epi32(s->bias);
+    const __m128i shift = _mm_cvtsi32_si128(f->shift[0]);
+    const __m512i offset = _mm512_set1_epi16((short)f->offset);
+    const __m512i lower = _mm512_set1_epi8((char)f->lower);
+    const __m512i upper = _mm512_set1_epi8((char)f->upper[0]);
+    ptrdiff_t i = 0;
+
+    if (s->size != 1 || f->form != AQ_RIGHT_SHIFTS || f->output_size != 1
+            || s->factors[0] != (int16_t)s->factors[0] || second != (int16_t)second) {
+        return 0;
+    }
+    for (; i + 64 <= count; i += 64) {
+        __m512i halves[2];
+
+        for (int h = 0; h < 2; h++) {
+            const ptrdiff_t at = i + (32 * h);
+            const __m512i u = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(a + at)));
+            const __m512i v = b ? _mm512_cvtepi8_epi16(
+                    _mm256_loadu_si256((const __m256i *)(b + at))) : _mm512_setzero_si512();
+            const __m512i low = _mm512_unpacklo_epi16(u, v);
+            const __m512i high = _mm512_unpackhi_epi16(u, v);
+            __m512i first = bias;
+            __m512i last = bias;
+
+            AQ_DOT2(first, low, factors);
+            AQ_DOT2(last, high, factors);
+            halves[h] = _mm512_adds_epi16(offset, _mm512_packs_epi32(
+                    _mm512_sra_epi32(first, shift), _mm512_sra_epi32(last, shift)));
+        }
+        const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+        const __m512i bytes = _mm512_permutexvar_epi64(order,
+                _mm512_packs_epi16(halves[0], halves[1]));
+        _mm512_storeu_si512(y + i, _mm512_min_epi8(_mm512_max_epi8(bytes, lower), upper));
+    }
+    return i;
+}
+
+#define AQ_SUM_BYTES aq_sum_bytes
 #define AQ_COPIED_STRIPS u8_strips
 #define AQ_DEPTHWISE_HEADER "depthwise_avx512vnni.h"
 #include "steps.h"

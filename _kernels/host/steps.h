@@ -291,8 +291,12 @@ static void aq_run_elementwise(const void *step, const aq_workspace *w)
     uint8_t *y = (uint8_t *)aq_tensor(w, s->target);
     const ptrdiff_t total = s->count * w->batch;
     int32_t acc[AQ_BLOCK] __attribute__((aligned(64)));
+    ptrdiff_t i = 0;
 
-    for (ptrdiff_t i = 0; i < total; i += AQ_BLOCK) {
+#if defined(AQ_SUM_BYTES)
+    i = AQ_SUM_BYTES(s, a, b, total, y);
+#endif
+    for (; i < total; i += AQ_BLOCK) {
         const ptrdiff_t count = (total - i < AQ_BLOCK) ? (total - i) : AQ_BLOCK;
         const uint8_t *second = b ? (b + (i * s->size)) : NULL;
         if (s->size == 1) {

@@ -17,7 +17,7 @@ import numpy as np
 from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.kernels.engine import MOVED_AXES, SLACK, Engine, Part, swapped
+from aidge_quant.kernels.engine import MOVED_AXES, SLACK, Engine, Part, put, take
 
 if TYPE_CHECKING:
     from aidge_quant.integer.network import IntegerNetwork
@@ -29,8 +29,6 @@ _ALIGNMENT = 64
 _CACHE = 512 * 1024
 _ROOM = 16
 
-_SAME, _TURNED, _OTHER = "same", "channels last instead of first", "other"
-
 #: Runs a layer by itself: from layer, inputs (batch, *stored shape) and output to its values.
 LayerFunction = Callable[[Layer, Sequence[np.ndarray], IntegerTensor], np.ndarray]
 
@@ -41,42 +39,51 @@ class _End:
 
     tensor: IntegerTensor
     begin: int  # bytes from the start of an arena for one image
-    size: int  # bytes of one image
     dtype: np.dtype
-    order: str  # how the stored order differs from that of ONNX: _SAME, _TURNED or _OTHER
+    shape: tuple[int, ...]  # of an image in ONNX order
+    turned: tuple[int, int]  # axes of that order which are swapped when it is stored
+    converted: bool  # whether the stored order is yet another, which the tensor knows to make
 
     @classmethod
     def of(cls, tensor: IntegerTensor, begin: int) -> _End:
         """Return the end that a tensor is."""
-        axes, order = tuple(range(len(tensor.layout))), _OTHER
-        if tensor.layout == axes:
-            order = _SAME
-        elif tensor.layout == (*axes[1:], 0):
-            order = _TURNED
-        return cls(tensor, begin, _bytes(tensor), tensor.dtype.numpy, order)
+        axes = tuple(range(len(tensor.layout)))
+        last = tensor.layout == (*axes[1:], 0)  # channels
+        rows = tensor.onnx_shape[0] if last else 1
+        turned = (rows, tensor.size // rows)
+        converted = not last and tensor.layout != axes
+        return cls(tensor, begin, tensor.dtype.numpy, tensor.onnx_shape, turned, converted)
 
-    def write(self, array: np.ndarray, arena: np.ndarray, room: int) -> None:
-        """Store a batch (batch, *ONNX shape) in the arena."""
-        if self.order is _TURNED:
-            rows = self.tensor.onnx_shape[0]
-            stored = swapped(np.ascontiguousarray(array), rows, array[0].size // rows)
-        elif self.order is _SAME:
-            stored = np.ascontiguousarray(array)
-        else:
-            stored = self.tensor.from_onnx(array)
-        begin = self.begin * room
-        arena[begin : begin + len(array) * self.size] = stored.reshape(-1).view(np.uint8)
+    def takes(self, array: object) -> bool:
+        """Return whether an object is a batch of the end."""
+        return (
+            isinstance(array, np.ndarray)
+            and array.dtype == self.dtype
+            and array.shape[1:] == self.shape
+            and len(array) > 0
+        )
 
-    def read(self, arena: np.ndarray, room: int, result: np.ndarray) -> None:
-        """Write the batch in the arena to an array (batch, *ONNX shape), in place."""
-        begin = self.begin * room
-        values = arena[begin : begin + len(result) * self.size].view(self.dtype)
-        if self.order is _TURNED:
-            channels = self.tensor.onnx_shape[0]
-            values = swapped(values.reshape(len(result), -1), result[0].size // channels, channels)
-        elif self.order is _OTHER:
-            values = self.tensor.to_onnx(values.reshape(len(result), *self.tensor.shape))
-        result[:] = values.reshape(result.shape)
+    def stored(self, array: np.ndarray) -> np.ndarray:
+        """Return a batch as ``write`` takes it."""
+        return np.ascontiguousarray(self.tensor.from_onnx(array) if self.converted else array)
+
+    def write(
+        self, stored: np.ndarray, first: int, arena: np.ndarray, room: int, batch: int
+    ) -> None:
+        """Write images of a batch, from the given one on, to the arena."""
+        put(stored, first, arena, self.begin * room, batch, *self.turned, self.dtype.itemsize)
+
+    def read(
+        self, result: np.ndarray, first: int, arena: np.ndarray, room: int, batch: int
+    ) -> None:
+        """Write what is in the arena to images of an array (batch, *ONNX shape), in place."""
+        begin, (columns, rows), size = self.begin * room, self.turned, self.dtype.itemsize
+        if not self.converted:
+            take(result, first, arena, begin, batch, rows, columns, size)
+            return
+        values = arena[begin : begin + batch * _bytes(self.tensor)].view(self.dtype)
+        images = self.tensor.to_onnx(values.reshape(batch, *self.tensor.shape))
+        result[first : first + batch] = images
 
 
 @dataclass(frozen=True)
@@ -323,6 +330,10 @@ class Plan:
         """The instruction set of the steps."""
         return self._engine.isa
 
+    def takes(self, q: object) -> bool:
+        """Return whether an object is a batch of the only input."""
+        return len(self._inputs) == 1 and self._inputs[0].takes(q)
+
     def run(self, arrays: Sequence[np.ndarray], threads: int) -> list[np.ndarray]:
         """Return the outputs of a batch.
 
@@ -337,41 +348,52 @@ class Plan:
         list of arrays (batch, *ONNX shape)
         """
         batch = len(arrays[0]) if arrays else 1
-        results = [np.empty((batch, *e.tensor.onnx_shape), e.dtype) for e in self._outputs]
+        results = [np.empty((batch, *end.shape), end.dtype) for end in self._outputs]
+        stored = [end.stored(array) for end, array in zip(self._inputs, arrays, strict=True)]
         room = min(self.room, -(-batch // threads))
-        parts = [slice(i, min(i + room, batch)) for i in range(0, batch, room)]
-        threads = min(threads, len(parts))
+        starts = range(0, batch, room)
+        threads = min(threads, len(starts))
         if threads == 1:
-            self._run_parts(parts, arrays, results)
+            self._run_parts(starts, room, stored, results)
         else:
             with ThreadPoolExecutor(threads) as executor:
-                shares = [parts[i::threads] for i in range(threads)]
-                done = [executor.submit(self._run_parts, s, arrays, results) for s in shares]
+                done = [
+                    executor.submit(self._run_parts, starts[i::threads], room, stored, results)
+                    for i in range(threads)
+                ]
             for each in done:
                 each.result()
         return results
 
     def _run_parts(
-        self, parts: list[slice], arrays: Sequence[np.ndarray], results: list[np.ndarray]
+        self, starts: range, room: int, stored: list[np.ndarray], results: list[np.ndarray]
     ) -> None:
-        """Run parts of a batch in one workspace and write their outputs, in place."""
+        """Run parts of a batch in one workspace and write their outputs, in place.
+
+        Parameters
+        ----------
+        starts : range
+            The first image of each part.
+        room : int
+            Images of a part; the last one may have less.
+        """
         try:
             arena, scratch = self._free.pop()
         except IndexError:
             arena, scratch = (
                 _aligned(self.room * size + SLACK) for size in (self._arena, self._engine.scratch)
             )
-        for part in parts:
-            batch = part.stop - part.start
-            for end, array in zip(self._inputs, arrays, strict=True):
-                end.write(array[part], arena, self.room)
+        for first in starts:
+            batch = min(room, len(results[0]) - first)
+            for end, array in zip(self._inputs, stored, strict=True):
+                end.write(array, first, arena, self.room, batch)
             for each in self._parts:
                 if isinstance(each, range):
                     self._engine.run(each, arena, scratch, self.room, batch)
                 else:
                     self._run_layer(*each, arena, batch)
             for end, result in zip(self._outputs, results, strict=True):
-                end.read(arena, self.room, result[part])
+                end.read(result, first, arena, self.room, batch)
         self._free.append((arena, scratch))
 
     def _run_layer(self, layer: Layer, site: _Site, arena: np.ndarray, batch: int) -> None:

@@ -250,10 +250,15 @@ def run_network(
     """
     if not isinstance(threads, int | np.integer) or threads < 1:
         raise DataError(f"threads is {threads!r}, expected a whole number from 1")
-    arrays = _checked_inputs(network, q)
-    if not intermediates:
-        found = plan_of(network).run(arrays, int(threads))
-        return bare(dict(zip(network.output_names, found, strict=True)))
+    if intermediates:
+        return _layer_by_layer(network, _checked_inputs(network, q))
+    plan = plan_of(network)
+    arrays = [q] if plan.takes(q) else _checked_inputs(network, q)
+    return bare(dict(zip(network.output_names, plan.run(arrays, int(threads)), strict=True)))
+
+
+def _layer_by_layer(network: IntegerNetwork, arrays: Sequence[np.ndarray]) -> tuple[Any, dict]:
+    """Return the outputs and all tensors, by the kernels of the layers."""
     values = {
         name: network.tensor(name).from_onnx(array)
         for name, array in zip(network.inputs, arrays, strict=True)

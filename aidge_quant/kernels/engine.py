@@ -36,7 +36,7 @@ Places = tuple[int, ...]
 #: Most axes of what ``Engine.move`` copies.
 MOVED_AXES = 4
 
-_swap_axes = compiled.swap_axes
+put, take = compiled.put, compiled.take
 
 
 def available_isas() -> list[str]:
@@ -57,23 +57,6 @@ def chosen_isa() -> str:
     if name not in known:
         raise DataError(f"{ISA_VARIABLE} is {name!r}, expected one of {', '.join(known)}")
     return name
-
-
-def swapped(array: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Return images of (rows, columns) values with these axes swapped.
-
-    Parameters
-    ----------
-    array : C-contiguous integer array (batch, rows * columns values in any shape)
-
-    Returns
-    -------
-    array (batch, columns, rows) of the same type
-    """
-    result = np.empty((len(array), columns, rows), array.dtype)
-    source, target = (a.reshape(-1).view(np.uint8) for a in (array, result))
-    _swap_axes(source, target, len(array), rows, columns, array.itemsize)
-    return result
 
 
 def _channels(groups: int, count: int, room: int) -> np.ndarray:
