@@ -19,7 +19,7 @@ cdef extern from "host/engine.h":
         const int32_t* multiplier
         const int32_t* upper
         const int32_t* factor
-        int32_t form, offset, lower, output_size, residual_size
+        int32_t form, offset, lower, output_size, residual_size, wide
 
     ctypedef struct aq_images:
         Py_ssize_t height, width, channels, top, left, padded_height, padded_width
@@ -44,6 +44,7 @@ cdef extern from "host/engine.h":
         Py_ssize_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x
         Py_ssize_t height, width, source, residual, target
         const int32_t* shift
+        const int32_t* multiplier
         const int8_t* upper
         const int32_t* columns
         Py_ssize_t phases, pitch, source_pitch, planes, ring_rows, row_values
@@ -183,7 +184,7 @@ cdef class Steps:
         f.multiplier = self._numbers(multiplier)
         f.upper = self._numbers(upper)
         f.factor = self._numbers(factor)
-        f.form, f.offset, f.lower, f.output_size, f.residual_size = numbers
+        f.form, f.offset, f.lower, f.output_size, f.residual_size, f.wide = numbers
         return f
 
     cdef aq_images _images(self, tuple numbers):
@@ -215,14 +216,15 @@ cdef class Steps:
         self._depthwise(s, images, finish, weight, bias, numbers)
 
     def depthwise_s8(
-        self, tuple images, tuple finish, weight, bias, tuple numbers, shift, upper, columns,
-        tuple ring,
+        self, tuple images, tuple finish, weight, bias, tuple numbers, shift, multiplier, upper,
+        columns, tuple ring,
     ):
         """Add a depthwise convolution of int8 operands, for a set that has one."""
         cdef aq_depthwise* s = <aq_depthwise*>self._new(
             self.isa.depthwise_s8, sizeof(aq_depthwise))
         self._depthwise(s, images, finish, weight, bias, numbers)
-        s.shift, s.columns = self._numbers(shift), self._numbers(columns)
+        s.shift, s.multiplier = self._numbers(shift), self._numbers(multiplier)
+        s.columns = self._numbers(columns)
         s.upper = <const int8_t*>self._bytes(upper)
         (s.phases, s.pitch, s.source_pitch, s.planes, s.ring_rows, s.row_values) = ring
 

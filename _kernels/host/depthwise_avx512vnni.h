@@ -76,29 +76,59 @@ typedef struct aq_strand {
     const aq_depthwise *layer;
     const uint8_t *residual;
     uint8_t *target;
-    const uint8_t *weight;
-    aq_quarters bias, shift;
-    __m512i lower, upper;
     const uint8_t *rows[4]; /* of the ring */
     ptrdiff_t index;        /* of the row in the target, in values */
     ptrdiff_t phase;
     ptrdiff_t least;        /* values of each chunk where each ends with its pixel, else 0 */
-    int simple;             /* right shifts to int8 and nothing else */
 } aq_strand;
 
+/* How sums are finished: in registers by shifts or multipliers, or by the loops for all forms. */
+enum { AQ_BY_SHIFTS, AQ_BY_MULTIPLIERS, AQ_BY_LOOPS };
+
+/* What finishes the sums of a phase in registers. */
+typedef struct aq_finisher {
+    aq_quarters shift;
+    aq_multiplier multiplier[4];
+    __m512i offset, lower, upper;
+} aq_finisher;
+
+static inline __attribute__((always_inline)) aq_finisher aq_finisher_of(const int form,
+        const aq_strand *t)
+{
+    const aq_depthwise *s = t->layer;
+    const ptrdiff_t first = t->phase * AQ_DEPTHWISE;
+    aq_finisher f = {.offset = _mm512_set1_epi16((short)s->finish.offset),
+        .lower = _mm512_set1_epi8((char)s->finish.lower),
+        .upper = _mm512_loadu_si512(s->upper + first)};
+
+    if (form == AQ_BY_SHIFTS) {
+        f.shift = aq_load_quarters(s->shift + first);
+    } else {
+        AQ_UNROLL for (int i = 0; i < 4; i++) {
+            f.multiplier[i] = aq_multiplier_of(s->multiplier + first + (16 * i),
+                    s->shift + first + (16 * i));
+        }
+    }
+    return f;
+}
+
 /* Finish the sums of the chunk at value x of a row of `limit` values. */
-static inline __attribute__((always_inline)) void aq_finish_chunk(const aq_strand *t,
-        aq_quarters sums, ptrdiff_t x, ptrdiff_t limit)
+static inline __attribute__((always_inline)) void aq_finish_chunk(const int form,
+        const aq_strand *t, aq_finisher f, aq_quarters sums, ptrdiff_t x, ptrdiff_t limit)
 {
     const ptrdiff_t count = t->least ? t->least : (limit - x);
 
-    if (t->simple) {
-        const __m512i first = _mm512_packs_epi32(_mm512_srav_epi32(sums.q[0], t->shift.q[0]),
-                _mm512_srav_epi32(sums.q[1], t->shift.q[1]));
-        const __m512i second = _mm512_packs_epi32(_mm512_srav_epi32(sums.q[2], t->shift.q[2]),
-                _mm512_srav_epi32(sums.q[3], t->shift.q[3]));
-        const __m512i y = _mm512_min_epi8(t->upper,
-                _mm512_max_epi8(t->lower, _mm512_packs_epi16(first, second)));
+    if (form != AQ_BY_LOOPS) {
+        AQ_UNROLL for (int i = 0; i < 4; i++) {
+            sums.q[i] = (form == AQ_BY_SHIFTS) ? _mm512_srav_epi32(sums.q[i], f.shift.q[i])
+                    : aq_multiplied(sums.q[i], f.multiplier[i]);
+        }
+        const __m512i first = _mm512_adds_epi16(f.offset,
+                _mm512_packs_epi32(sums.q[0], sums.q[1]));
+        const __m512i second = _mm512_adds_epi16(f.offset,
+                _mm512_packs_epi32(sums.q[2], sums.q[3]));
+        const __m512i y = _mm512_min_epi8(f.upper,
+                _mm512_max_epi8(f.lower, _mm512_packs_epi16(first, second)));
 
         if (count >= AQ_DEPTHWISE) {
             _mm512_storeu_si512(t->target + t->index + x, y);
@@ -134,10 +164,12 @@ static inline void aq_point(aq_strand *t, const uint8_t *ring, ptrdiff_t slot, p
  * the next: they are interleaved once.
  */
 static inline __attribute__((always_inline)) void aq_three_columns(const int height,
-        const int shared, const aq_strand *t, ptrdiff_t limit)
+        const int shared, const int form, const aq_strand *t, const uint8_t *weight, ptrdiff_t limit)
 {
     const aq_depthwise *s = t->layer;
     const ptrdiff_t first = t->phase * AQ_DEPTHWISE;
+    const aq_quarters bias = aq_load_quarters(s->bias + first);
+    const aq_finisher finisher = aq_finisher_of(form, t);
     const uint8_t *const rows[4] = {t->rows[0], t->rows[1], t->rows[2], t->rows[3]};
     const ptrdiff_t second = s->columns[1];
     const ptrdiff_t third = s->columns[2];
@@ -147,7 +179,7 @@ static inline __attribute__((always_inline)) void aq_three_columns(const int hei
 
     for (ptrdiff_t y = first; y < limit; y += s->pitch) {
         const aq_quarters c = aq_column(height, rows, third + x);
-        aq_quarters sums = t->bias;
+        aq_quarters sums = bias;
 
         if (shared < 1 && y > first) {
             a = aq_column(height, rows, x);
@@ -155,38 +187,42 @@ static inline __attribute__((always_inline)) void aq_three_columns(const int hei
         if (shared < 2 && y > first) {
             b = aq_column(height, rows, second + x);
         }
-        aq_add_column(&sums, a, t->weight);
-        aq_add_column(&sums, b, t->weight + 256);
-        aq_add_column(&sums, c, t->weight + 512);
-        aq_finish_chunk(t, sums, y, limit);
+        aq_add_column(&sums, a, weight);
+        aq_add_column(&sums, b, weight + 256);
+        aq_add_column(&sums, c, weight + 512);
+        aq_finish_chunk(form, t, finisher, sums, y, limit);
         a = (shared == 2) ? b : c;
         b = c;
         x += s->source_pitch;
     }
 }
 
-static void aq_three_by_three(const aq_strand *t, ptrdiff_t limit)
+static inline __attribute__((always_inline)) void aq_three_by_three(const int form,
+        const aq_strand *t, const uint8_t *weight, ptrdiff_t limit)
 {
     const aq_depthwise *s = t->layer;
 
     if (s->columns[1] == s->source_pitch && s->columns[2] == 2 * s->source_pitch) {
-        aq_three_columns(3, 2, t, limit);
+        aq_three_columns(3, 2, form, t, weight, limit);
     } else if (s->columns[2] == s->source_pitch) {
-        aq_three_columns(3, 1, t, limit);
+        aq_three_columns(3, 1, form, t, weight, limit);
     } else {
-        aq_three_columns(3, 0, t, limit);
+        aq_three_columns(3, 0, form, t, weight, limit);
     }
 }
 
 /* Windows of any size, which begin in row `slot` of the ring. */
-static void aq_any_window(aq_strand *t, const uint8_t *ring, ptrdiff_t slot, ptrdiff_t limit)
+static inline __attribute__((always_inline)) void aq_any_window(const int form, aq_strand *t,
+        const uint8_t *weights, const uint8_t *ring, ptrdiff_t slot, ptrdiff_t limit)
 {
     const aq_depthwise *s = t->layer;
+    const aq_quarters bias = aq_load_quarters(s->bias + (t->phase * AQ_DEPTHWISE));
+    const aq_finisher finisher = aq_finisher_of(form, t);
     ptrdiff_t x = t->phase * AQ_DEPTHWISE; /* in the copy */
 
     for (ptrdiff_t y = x; y < limit; y += s->pitch) {
-        const uint8_t *weight = t->weight;
-        aq_quarters sums = t->bias;
+        const uint8_t *weight = weights;
+        aq_quarters sums = bias;
 
         for (ptrdiff_t ky = 0; ky < s->kernel_height; ky += 4) {
             aq_point(t, ring, slot, ky);
@@ -195,7 +231,7 @@ static void aq_any_window(aq_strand *t, const uint8_t *ring, ptrdiff_t slot, ptr
                 weight += 256;
             }
         }
-        aq_finish_chunk(t, sums, y, limit);
+        aq_finish_chunk(form, t, finisher, sums, y, limit);
         x += s->source_pitch;
     }
 }
@@ -286,6 +322,17 @@ static void aq_ring_row(const aq_depthwise *s, const uint8_t *x, uint8_t *y)
     }
 }
 
+/* One phase of a row, whose window begins in row `slot` of the ring. */
+static inline __attribute__((always_inline)) void aq_phase(const int form, aq_strand *t,
+        const uint8_t *weight, const uint8_t *ring, ptrdiff_t slot, ptrdiff_t limit)
+{
+    if (t->layer->kernel_height == 3 && t->layer->kernel_width == 3) {
+        aq_three_by_three(form, t, weight, limit);
+    } else {
+        aq_any_window(form, t, weight, ring, slot, limit);
+    }
+}
+
 /* One image, the first index of whose outputs the strand knows. */
 static void aq_depthwise_image(aq_strand *t, const uint8_t *x, uint8_t *ring)
 {
@@ -294,7 +341,6 @@ static void aq_depthwise_image(aq_strand *t, const uint8_t *x, uint8_t *ring)
     const ptrdiff_t row_values = m->width * m->channels;
     const ptrdiff_t limit = s->width * m->channels; /* values of a row of outputs */
     const ptrdiff_t taps = (s->kernel_height + 3) / 4 * 4 * s->kernel_width;
-    const int three = s->kernel_height == 3 && s->kernel_width == 3;
     ptrdiff_t row = 0;  /* the next one to be copied, of those with a border */
     ptrdiff_t slot = 0; /* of the ring, where the window begins */
     ptrdiff_t free = 0; /* of the ring, where the next row goes */
@@ -313,16 +359,15 @@ static void aq_depthwise_image(aq_strand *t, const uint8_t *x, uint8_t *ring)
         /* Phases from `limit` on have no chunk in a row. */
         for (t->phase = 0; t->phase < s->phases && t->phase * AQ_DEPTHWISE < limit; t->phase++) {
             const ptrdiff_t first = t->phase * AQ_DEPTHWISE;
+            const uint8_t *weight = (const uint8_t *)s->weight + (first * taps);
 
-            t->weight = (const uint8_t *)s->weight + (first * taps);
-            t->bias = aq_load_quarters(s->bias + first);
-            t->shift = aq_load_quarters(s->shift + first);
-            t->upper = _mm512_loadu_si512(s->upper + first);
             t->least = (s->pitch == m->channels) ? (m->channels - first) : 0;
-            if (three) {
-                aq_three_by_three(t, limit);
+            if (!aq_in_registers(&s->finish) || s->finish.residual_size) {
+                aq_phase(AQ_BY_LOOPS, t, weight, ring, slot, limit);
+            } else if (s->finish.form == AQ_RIGHT_SHIFTS) {
+                aq_phase(AQ_BY_SHIFTS, t, weight, ring, slot, limit);
             } else {
-                aq_any_window(t, ring, slot, limit);
+                aq_phase(AQ_BY_MULTIPLIERS, t, weight, ring, slot, limit);
             }
         }
         t->index += limit;
@@ -334,14 +379,10 @@ static void aq_run_depthwise_s8(const void *step, const aq_workspace *w)
 {
     const aq_depthwise *s = step;
     const aq_images *m = &s->images;
-    const aq_finish *f = &s->finish;
     const uint8_t *x = aq_tensor(w, s->source);
     aq_strand t = {.layer = s, .residual = aq_tensor(w, s->residual),
         .target = (uint8_t *)aq_tensor(w, s->target)};
 
-    t.simple = f->form == AQ_RIGHT_SHIFTS && f->output_size == 1 && f->residual_size == 0
-            && f->offset == 0;
-    t.lower = _mm512_set1_epi8((char)f->lower);
     for (ptrdiff_t n = 0; n < w->batch; n++) {
         aq_depthwise_image(&t, x, w->scratch);
         x += m->height * m->width * m->channels;

@@ -49,6 +49,7 @@ typedef struct aq_finish {
     int32_t lower;
     int32_t output_size;   /* bytes: 1, 2 or 4 */
     int32_t residual_size; /* bytes: 1 or 2; 0 without a residual */
+    int32_t wide;          /* whether every shift is 32 or more */
 } aq_finish;
 
 /* Images (height, width, channels) that a step reads, and how they are copied before: with a border
@@ -90,6 +91,7 @@ typedef struct aq_depthwise {
     ptrdiff_t source, residual, target;
     /* Of depthwise_s8; its bias has the order of the quarters, too. */
     const int32_t *shift;   /* those of finish in the order of the quarters */
+    const int32_t *multiplier;
     const int8_t *upper;    /* those of finish as bytes */
     const int32_t *columns; /* where the columns of the window lie in a row, in values */
     ptrdiff_t phases;

@@ -161,7 +161,46 @@ static void aq_finish_tile_vectors(const aq_finish *f, ptrdiff_t first, ptrdiff_
     }
 }
 
-/* --- In registers: right shifts to int8, what int8 networks mostly have */
+/* --- In registers: what int8 networks mostly have */
+
+/* Multipliers of 16 lanes with shifts of 32 or more: products of the even and of the odd lanes,
+ * and the shifts that leave the result in the lower and in the upper half.
+ */
+typedef struct aq_multiplier {
+    __m512i even, odd, even_half, odd_half, even_shift, odd_shift;
+} aq_multiplier;
+
+static inline __attribute__((always_inline)) aq_multiplier aq_multiplier_of(
+        const int32_t *multiplier, const int32_t *shift)
+{
+    const __m512i factor = _mm512_loadu_si512(multiplier);
+    const __m512i n = _mm512_loadu_si512(shift);
+    const __m512i half = _mm512_set1_epi64(INT64_C(1) << 31);
+    const __m512i low = _mm512_set1_epi64(0xFFFFFFFF);
+    const __m512i odd_shift = _mm512_sub_epi64(_mm512_srli_epi64(n, 32), _mm512_set1_epi64(32));
+    const __m512i even_shift = _mm512_and_si512(n, low);
+
+    return (aq_multiplier){factor, _mm512_srli_epi64(factor, 32),
+        _mm512_sllv_epi64(half, _mm512_sub_epi64(even_shift, _mm512_set1_epi64(32))),
+        _mm512_sllv_epi64(half, odd_shift), even_shift, odd_shift};
+}
+
+static inline __attribute__((always_inline)) __m512i aq_multiplied(__m512i t, aq_multiplier m)
+{
+    const __m512i even = _mm512_add_epi64(_mm512_mul_epi32(t, m.even), m.even_half);
+    const __m512i odd = _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64(t, 32), m.odd),
+            m.odd_half);
+
+    return _mm512_mask_blend_epi32(0xAAAA, _mm512_srav_epi64(even, m.even_shift),
+            _mm512_srav_epi64(odd, m.odd_shift));
+}
+
+/* Whether a requantization is one of those. */
+static inline int aq_in_registers(const aq_finish *f)
+{
+    return f->output_size == 1 && f->residual_size <= 1 && (f->form == AQ_RIGHT_SHIFTS
+            || (f->form == AQ_MULTIPLIER_HALF_UP && f->wide));
+}
 
 /* Narrow four vectors of 16 values, each plus the offset, to 64 bytes in order. */
 static inline __attribute__((always_inline)) __m512i aq_bytes(__m512i a, __m512i b, __m512i c,
@@ -204,7 +243,7 @@ static inline __attribute__((always_inline)) int aq_finish_sums(const int M, con
     const __m512i upper = aq_bytes(AQ_UPPER(0), AQ_UPPER(1), AQ_UPPER(2), AQ_UPPER(3),
             _mm512_setzero_si512());
 
-    if (f->form != AQ_RIGHT_SHIFTS || f->output_size != 1 || f->residual_size > 1) {
+    if (!aq_in_registers(f)) {
         return 0;
     }
     if (f->residual_size) {
@@ -222,10 +261,20 @@ static inline __attribute__((always_inline)) int aq_finish_sums(const int M, con
         }
     }
     AQ_UNROLL for (int j = 0; j < V; j++) {
-        const __m512i shift = _mm512_loadu_si512(f->shift + sink->first + (j * AQ_LANES));
+        const ptrdiff_t first = sink->first + (j * AQ_LANES);
 
-        AQ_UNROLL for (int i = 0; i < M; i++) {
-            sums[i][j] = _mm512_srav_epi32(sums[i][j], shift);
+        if (f->form == AQ_RIGHT_SHIFTS) {
+            const __m512i shift = _mm512_loadu_si512(f->shift + first);
+
+            AQ_UNROLL for (int i = 0; i < M; i++) {
+                sums[i][j] = _mm512_srav_epi32(sums[i][j], shift);
+            }
+        } else {
+            const aq_multiplier m = aq_multiplier_of(f->multiplier + first, f->shift + first);
+
+            AQ_UNROLL for (int i = 0; i < M; i++) {
+                sums[i][j] = aq_multiplied(sums[i][j], m);
+            }
         }
     }
     AQ_UNROLL for (int i = 0; i < M; i += together) {
@@ -284,11 +333,8 @@ static inline __attribute__((always_inline)) int aq_finish_sums(const int M, con
 
 /* --- Sums of multiples: pairs of values times pairs of factors */
 
-/* Write as many bytes as whole vectors hold, and return how many; none where the step is none of
- * int8 that ends in a right shift.
- */
-static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const uint8_t *b,
-        ptrdiff_t count, uint8_t *y)
+static inline __attribute__((always_inline)) ptrdiff_t aq_sums_of(const int multiplied,
+        const aq_elementwise *s, const uint8_t *a, const uint8_t *b, ptrdiff_t count, uint8_t *y)
 {
     const aq_finish *f = &s->finish;
     const int32_t second = b ? s->factors[1] : 0;
@@ -296,19 +342,17 @@ static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const u
             | ((uint32_t)s->factors[0] & 0xFFFF)));
     const __m512i bias = _mm512_set1_epi32(s->bias);
     const __m128i shift = _mm_cvtsi32_si128(f->shift[0]);
+    const aq_multiplier m = aq_multiplier_of(f->multiplier, f->shift);
     const __m512i offset = _mm512_set1_epi16((short)f->offset);
     const __m512i lower = _mm512_set1_epi8((char)f->lower);
     const __m512i upper = _mm512_set1_epi8((char)f->upper[0]);
+    const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
     ptrdiff_t i = 0;
 
-    if (s->size != 1 || f->form != AQ_RIGHT_SHIFTS || f->output_size != 1
-            || s->factors[0] != (int16_t)s->factors[0] || second != (int16_t)second) {
-        return 0;
-    }
     for (; i + 64 <= count; i += 64) {
         __m512i halves[2];
 
-        for (int h = 0; h < 2; h++) {
+        AQ_UNROLL for (int h = 0; h < 2; h++) {
             const ptrdiff_t at = i + (32 * h);
             const __m512i u = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(a + at)));
             const __m512i v = b ? _mm512_cvtepi8_epi16(
@@ -320,15 +364,29 @@ static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const u
 
             AQ_DOT2(first, low, factors);
             AQ_DOT2(last, high, factors);
-            halves[h] = _mm512_adds_epi16(offset, _mm512_packs_epi32(
-                    _mm512_sra_epi32(first, shift), _mm512_sra_epi32(last, shift)));
+            first = multiplied ? aq_multiplied(first, m) : _mm512_sra_epi32(first, shift);
+            last = multiplied ? aq_multiplied(last, m) : _mm512_sra_epi32(last, shift);
+            halves[h] = _mm512_adds_epi16(offset, _mm512_packs_epi32(first, last));
         }
-        const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
         const __m512i bytes = _mm512_permutexvar_epi64(order,
                 _mm512_packs_epi16(halves[0], halves[1]));
         _mm512_storeu_si512(y + i, _mm512_min_epi8(_mm512_max_epi8(bytes, lower), upper));
     }
     return i;
+}
+
+/* Write as many bytes as whole vectors hold, and return how many; none of other types and forms. */
+static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const uint8_t *b,
+        ptrdiff_t count, uint8_t *y)
+{
+    if (s->size != 1 || !aq_in_registers(&s->finish) || s->factors[0] != (int16_t)s->factors[0]
+            || (b && s->factors[1] != (int16_t)s->factors[1])) {
+        return 0;
+    }
+    if (s->finish.form == AQ_RIGHT_SHIFTS) {
+        return aq_sums_of(0, s, a, b, count, y);
+    }
+    return aq_sums_of(1, s, a, b, count, y);
 }
 
 #define AQ_SUM_BYTES aq_sum_bytes

@@ -161,7 +161,8 @@ class Engine:
         factors = np.zeros(1, np.int32) if factor is None else factor
         spread = [_spread(array, channels) for array in (*arrays, factors)]
         residual_size = 0 if factor is None else size
-        return (*spread, (*(int(n) for n in numbers), dtype.itemsize, residual_size))
+        wide = int(spread[0].min() >= 32)
+        return (*spread, (*(int(n) for n in numbers), dtype.itemsize, residual_size, wide))
 
     def _images(
         self,
@@ -365,7 +366,7 @@ class Engine:
         rows = (kernel_height - 1) * dilation[0] + 1 + stride[0]
         row_values = _up(plane * planes * channels, _DEPTHWISE)
         self.scratch = max(self.scratch, rows * row_values)
-        shift, _, upper, *_ = finish
+        shift, multiplier, upper, *_ = finish
         self._steps.depthwise_s8(
             images,
             finish,
@@ -373,6 +374,7 @@ class Engine:
             _quarters(_spread(biases, entries)),
             numbers,
             _quarters(shift),
+            _quarters(multiplier),
             np.clip(upper, -128, 127).astype(np.int8).view(np.uint8),
             columns.astype(np.int32),
             (phases, pitch, source_pitch, planes, rows, row_values),
