@@ -49,7 +49,7 @@ typedef struct aq_finish {
     int32_t lower;
     int32_t output_size;   /* bytes: 1, 2 or 4 */
     int32_t residual_size; /* bytes: 1 or 2; 0 without a residual */
-    int32_t wide;          /* whether every shift is 32 or more */
+    int32_t wide;          /* whether every shift is 31 or more */
 } aq_finish;
 
 /* Images (height, width, channels) that a step reads, and how they are copied before: with a border

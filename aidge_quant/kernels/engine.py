@@ -161,7 +161,7 @@ class Engine:
         factors = np.zeros(1, np.int32) if factor is None else factor
         spread = [_spread(array, channels) for array in (*arrays, factors)]
         residual_size = 0 if factor is None else size
-        wide = int(spread[0].min() >= 32)
+        wide = int(spread[0].min() >= 31)
         return (*spread, (*(int(n) for n in numbers), dtype.itemsize, residual_size, wide))
 
     def _images(
