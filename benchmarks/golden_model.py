@@ -1,7 +1,7 @@
 """Images per second of the golden model beside int8 runtimes.
 
-``python benchmarks/golden_model.py [NETWORK ...]``, one thread each.  The golden model takes int8
-images, as ``quantize_input`` makes them.  ONNX Runtime runs the QDQ model of its own
+``python benchmarks/golden_model.py [NETWORK ...]``, one thread each; with ``--threads N`` each with
+so many, and the golden model with one beside it.  The golden model takes int8 images, as ``quantize_input`` makes them.  ONNX Runtime runs the QDQ model of its own
 quantize_static, fed with float images that it quantizes itself, of two types of activations the one
 that is faster here.  LiteRT runs the official int8 files of MLPerf Tiny, where it is installed, one
 image at a time.
@@ -75,14 +75,14 @@ def model_and_samples(case):
 # -- Contenders: functions that run a batch
 
 
-def ours(path, samples, batch, single_shift):
-    """Return a run of the golden model."""
+def ours(path, samples, batch, single_shift, counts):
+    """Return a run of the golden model for each number of threads."""
     graph = aq.load_onnx(path)
     aq.auto_assign_node_precision(graph, aq.dtype.int8, aq.dtype.int8, aq.dtype.int32)
     aq.quantize_network(graph, list(samples[:CALIBRATION, None]), single_shift=single_shift)
     network = aq.lower(graph)
     q = network.quantize_input(np.resize(samples, (batch, *samples.shape[1:])))
-    return lambda: network.run(q)
+    return {count: lambda count=count: network.run(q, threads=count) for count in counts}
 
 
 def quantize_peer(path, target, samples, activations, per_channel=False):
@@ -101,7 +101,7 @@ def quantize_peer(path, target, samples, activations, per_channel=False):
         )
 
 
-def onnxruntime_runs(path, samples, batch, folder):
+def onnxruntime_runs(path, samples, batch, folder, threads):
     """Return a run of ONNX Runtime for each type of activations."""
     x = np.resize(samples, (batch, *samples.shape[1:]))
     found = {}
@@ -110,7 +110,7 @@ def onnxruntime_runs(path, samples, batch, folder):
         if not target.exists():
             quantize_peer(path, target, samples[:CALIBRATION], kind)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(str(target), options, ["CPUExecutionProvider"])
         feed = {session.get_inputs()[0].name: x}
@@ -118,14 +118,14 @@ def onnxruntime_runs(path, samples, batch, folder):
     return found
 
 
-def litert_run(case):
+def litert_run(case, threads):
     """Return a run of LiteRT with one image, None where it or its file is not there."""
     file = peer_tflite.OFFICIAL.get(CASES[case])
     if file is None or not peer_tflite.available():
         return None
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(shared_data.shared_path("data", file)), num_threads=1)
+    interpreter = Interpreter(str(shared_data.shared_path("data", file)), num_threads=threads)
     interpreter.allocate_tensors()
     return interpreter.invoke
 
@@ -159,28 +159,33 @@ def in_turns(runs, rounds):
     return found
 
 
-def row(case, batch, rounds, single_shift, folder):
+def row(case, batch, options, folder):
     """Return a row of the table."""
     path = folder / f"{case}.onnx"
     model, samples = model_and_samples(case)
     if not path.exists():
         onnx.save(model, path)
-    peers = onnxruntime_runs(path, samples, batch, folder)
+    threads = options.threads
+    peers = onnxruntime_runs(path, samples, batch, folder, threads)
     trial = in_turns(peers, 5)
     fastest = min(trial, key=lambda label: np.median(trial[label]))
-    runs = {"ours": ours(path, samples, batch, single_shift), "peer": peers[fastest]}
-    litert = litert_run(case) if batch == 1 else None
+    own_runs = ours(path, samples, batch, not options.multipliers, sorted({1, threads}))
+    runs = {"ours": own_runs[threads], "one thread": own_runs[1], "peer": peers[fastest]}
+    litert = litert_run(case, threads) if batch == 1 else None
     if litert is not None:
         runs["litert"] = litert
-    times = in_turns(runs, rounds)
+    times = in_turns(runs, options.rounds)
 
     def ratio(name):
+        if name not in times:
+            return "-"
         each = times[name] / times["ours"]
         return f"{np.median(each):.2f} [{each.min():.2f} to {each.max():.2f}]"
 
     own, peer = (batch / np.median(times[name]) for name in ("ours", "peer"))
-    third = ratio("litert") if litert is not None else "-"
-    return f"| {case} | {batch} | {own:.0f} | {peer:.0f} {fastest} | {ratio('peer')} | {third} |"
+    cells = [case, batch, f"{own:.0f}", f"{peer:.0f} {fastest}", ratio("peer"), ratio("litert")]
+    cells += [ratio("one thread")] if threads > 1 else []
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def quantization(rounds, folder):
@@ -215,14 +220,15 @@ def main():
     parser.add_argument("network", nargs="*", help=f"of {', '.join(CASES)}; default: all")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--multipliers", action="store_true", help="instead of single shifts")
     parser.add_argument("--quantization", action="store_true", help="time the quantization")
     options = parser.parse_args()
     unknown = [name for name in options.network if name not in CASES]
     if unknown:
         sys.exit(f"benchmark {unknown[0]}: expected one of {', '.join(CASES)}")
-    if min(*options.batch, options.rounds) < 1:
-        sys.exit("--batch and --rounds: expected numbers from 1")
+    if min(*options.batch, options.rounds, options.threads) < 1:
+        sys.exit("--batch, --rounds and --threads: expected numbers from 1")
     logging.getLogger().setLevel(logging.ERROR)
     print(f"{machine()}, onnxruntime {onnxruntime.__version__}\n")
     with tempfile.TemporaryDirectory() as scratch:
@@ -230,11 +236,12 @@ def main():
         if options.quantization:
             print(quantization(min(options.rounds, 5), folder))
             return
-        print("| network | batch | ours images/s | ONNX Runtime | ratio | over LiteRT |")
-        print("|---|---|---|---|---|---|")
+        head = ["network", "batch", "ours images/s", "ONNX Runtime", "ratio", "over LiteRT"]
+        head += ["over one thread"] if options.threads > 1 else []
+        print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
         for case in options.network or CASES:
             for batch in options.batch:
-                print(row(case, batch, options.rounds, not options.multipliers, folder), flush=True)
+                print(row(case, batch, options, folder), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ _ALIGNMENT = 64
 #: stay in a core's own cache; and there are so many of them at most.
 _CACHE = 512 * 1024
 _ROOM = 16
+#: A thread gets products of this number at least: fewer are computed before it has begun.
+_LEAST_PRODUCTS = 100_000_000
 
 #: Runs a layer by itself: from layer, inputs (batch, *stored shape) and output to its values.
 LayerFunction = Callable[[Layer, Sequence[np.ndarray], IntegerTensor], np.ndarray]
@@ -245,6 +247,18 @@ def _most_steps(network: IntegerNetwork) -> int:
     return sum(max(len(layer.inputs), 1) for layer in network.layers)
 
 
+def _products(network: IntegerNetwork) -> int:
+    """Return the products of weights and values for one image."""
+    total = 0
+    for layer in network.layers:
+        size = network.tensor(layer.output).size
+        if isinstance(layer, layers.DepthwiseConvolution):
+            total += size * layer.weight[..., 0].size
+        elif isinstance(layer, layers.Affine):
+            total += size * layer.weight[0].size
+    return total
+
+
 def _bytes(tensor: IntegerTensor) -> int:
     return tensor.size * tensor.dtype.numpy.itemsize
 
@@ -321,6 +335,7 @@ class Plan:
                 self._parts.append(range(first, len(self._engine)))
             else:
                 self._parts.append((layer, site))
+        self._products = _products(network)
         #: Most images that run together.
         self.room = min(max(_CACHE // (self._arena + self._engine.scratch), 1), _ROOM)
         self._free: deque[tuple[np.ndarray, np.ndarray]] = deque()
@@ -341,7 +356,8 @@ class Plan:
         ----------
         arrays : sequence of integer arrays (batch, *ONNX shape), checked
         threads : int, at least 1
-            The images of the batch are shared out among them.
+            The images of the batch are shared out among so many, or less where there is little to
+            compute.
 
         Returns
         -------
@@ -350,19 +366,22 @@ class Plan:
         batch = len(arrays[0]) if arrays else 1
         results = [np.empty((batch, *end.shape), end.dtype) for end in self._outputs]
         stored = [end.stored(array) for end, array in zip(self._inputs, arrays, strict=True)]
+        threads = max(min(threads, batch * self._products // _LEAST_PRODUCTS), 1)
         room = min(self.room, -(-batch // threads))
         starts = range(0, batch, room)
         threads = min(threads, len(starts))
         if threads == 1:
             self._run_parts(starts, room, stored, results)
-        else:
-            with ThreadPoolExecutor(threads) as executor:
-                done = [
-                    executor.submit(self._run_parts, starts[i::threads], room, stored, results)
-                    for i in range(threads)
-                ]
-            for each in done:
-                each.result()
+            return results
+        shares = [starts[i::threads] for i in range(threads)]
+        with ThreadPoolExecutor(threads - 1) as executor:
+            others = [
+                executor.submit(self._run_parts, share, room, stored, results)
+                for share in shares[1:]
+            ]
+            self._run_parts(shares[0], room, stored, results)
+        for each in others:
+            each.result()
         return results
 
     def _run_parts(

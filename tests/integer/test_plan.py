@@ -11,7 +11,7 @@ from random_networks import inputs_for, integer_networks, single_layer_networks
 
 from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError
-from aidge_quant.integer import layers
+from aidge_quant.integer import layers, plan
 from aidge_quant.integer.network import IntegerNetwork
 from aidge_quant.integer.plan import STEPS
 from aidge_quant.integer.requantization import Requantization
@@ -140,7 +140,8 @@ def small():
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 50])
 @pytest.mark.parametrize("batch", [1, 2, 16, 17, 45])
-def test_threads_share_the_images_of_any_batch(threads, batch):
+def test_threads_share_the_images_of_any_batch(threads, batch, monkeypatch):
+    monkeypatch.setattr(plan, "_LEAST_PRODUCTS", 1)
     network = small()
     expect_as_layer_by_layer(network, inputs_for(network, batch, 3), ISAS[0], threads)
 
