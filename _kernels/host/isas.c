@@ -6,11 +6,23 @@ extern const aq_isa aq_portable;
 extern const aq_isa aq_avx2;
 extern const aq_isa aq_avx512vnni;
 #endif
+#if defined(AQ_AARCH64)
+extern const aq_isa aq_neon;
+#endif
+#if defined(AQ_NEONDOT)
+extern const aq_isa aq_neondot;
+#endif
 
 const aq_isa *const aq_isas[] = {
 #if defined(AQ_X86)
     &aq_avx512vnni,
     &aq_avx2,
+#endif
+#if defined(AQ_NEONDOT)
+    &aq_neondot,
+#endif
+#if defined(AQ_AARCH64)
+    &aq_neon,
 #endif
     &aq_portable,
     NULL

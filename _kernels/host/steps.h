@@ -233,7 +233,7 @@ static void aq_run_depthwise(const void *step, const aq_workspace *w)
     }
 }
 
-#if AQ_S8_DIRECT
+#if defined(AQ_DEPTHWISE_HEADER)
 #define AQ_DEPTHWISE_S8 aq_run_depthwise_s8
 #include AQ_DEPTHWISE_HEADER
 #else
