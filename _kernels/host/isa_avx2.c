@@ -42,4 +42,5 @@ static inline __m256i aq_splat2(const int16_t *p)
 #define AQ_SPLAT(p) aq_splat2(p)
 #define AQ_DOT(acc, a, w) ((acc) = _mm256_add_epi32((acc), _mm256_madd_epi16((a), (w))))
 #include "tiles.h"
+#include "finish256.h"
 #include "steps.h"

@@ -57,6 +57,8 @@ static inline __m256i aq_splat2(const int16_t *p)
 #define AQ_DOT AQ_DOT2
 #include "tiles.h"
 
+#include "finish256.h"
+
 /* For depthwise_quads.h. */
 #define AQ_QUAD_CHANNELS 32
 #define AQ_DOT_FOURS AQ_DOT4
