@@ -53,31 +53,52 @@ typedef struct aq_block {
     aq_bytes lower, upper;
     ptrdiff_t channel;
     ptrdiff_t count;
-    int simple; /* right shifts to int8 and nothing else */
+    int simple; /* right shifts to int8 and nothing else: no sums are held */
 } aq_block;
 
-static inline __attribute__((always_inline)) void aq_finish_block(const aq_block *b,
+/* Sums of pixels that are finished together: what that prepares is done once for all of them. */
+#define AQ_HELD 16
+
+typedef struct aq_held {
+    ptrdiff_t count;
+    ptrdiff_t index; /* of the first pixel */
+    int32_t acc[AQ_HELD * AQ_QUAD_CHANNELS] __attribute__((aligned(64)));
+} aq_held;
+
+static inline __attribute__((always_inline)) void aq_finish_held(const aq_block *b, aq_held *held)
+{
+    AQ_FINISH_TILE(&b->layer->finish, b->channel, held->count, b->count, AQ_QUAD_CHANNELS,
+            held->acc, b->residual, b->target, held->index, b->layer->images.channels);
+    held->count = 0;
+}
+
+/* Pixels come in the order of the output. */
+static inline __attribute__((always_inline)) void aq_finish_block(const aq_block *b, aq_held *held,
         aq_quarters sums, ptrdiff_t index)
 {
     if (b->simple) {
         aq_store_bytes(b->target + index,
-                aq_bounded(aq_packed_bytes(aq_shifted_quarters(sums, b->shift)), b->lower, b->upper), b->count);
+                aq_bounded(aq_packed_bytes(aq_shifted_quarters(sums, b->shift)), b->lower,
+                        b->upper), b->count);
     } else {
-        int32_t acc[AQ_QUAD_CHANNELS] __attribute__((aligned(64)));
-
-        AQ_UNROLL for (int i = 0; i < 4; i++) {
-            aq_store_fours(acc + (4 * i), sums.q[i]);
+        if (held->count == 0) {
+            held->index = index;
         }
-        AQ_FINISH_TILE(&b->layer->finish, b->channel, 1, b->count, AQ_QUAD_CHANNELS, acc,
-                b->residual, b->target, index, 0);
+        AQ_UNROLL for (int i = 0; i < 4; i++) {
+            aq_store_fours(held->acc + (held->count * AQ_QUAD_CHANNELS) + (4 * i), sums.q[i]);
+        }
+        held->count += 1;
+        if (held->count == AQ_HELD) {
+            aq_finish_held(b, held);
+        }
     }
 }
 
 /* A row of outputs of a window of three columns, side by side and one step apart: each column is
  * interleaved once for three outputs.
  */
-static void aq_three_columns(const aq_block *b, aq_quarters bias, const int8_t *const row[4],
-        const uint8_t *weight, ptrdiff_t index)
+static void aq_three_columns(const aq_block *b, aq_held *held, aq_quarters bias,
+        const int8_t *const row[4], const uint8_t *weight, ptrdiff_t index)
 {
     const ptrdiff_t C = b->layer->images.channels;
     aq_bytes column[3][4];
@@ -91,7 +112,7 @@ static void aq_three_columns(const aq_block *b, aq_quarters bias, const int8_t *
         AQ_UNROLL for (int k = 0; k < 3; k++) {
             aq_add_column(&sums, column[k], weight + (4 * AQ_DEPTHWISE * k));
         }
-        aq_finish_block(b, sums, index + (ox * C));
+        aq_finish_block(b, held, sums, index + (ox * C));
         AQ_UNROLL for (int i = 0; i < 4; i++) {
             column[0][i] = column[1][i];
             column[1][i] = column[2][i];
@@ -112,7 +133,9 @@ static void aq_run_depthwise_s8(const void *step, const aq_workspace *w)
             && s->dilation_x == 1;
     aq_block b = {.layer = s, .residual = aq_tensor(w, s->residual),
         .target = (uint8_t *)aq_tensor(w, s->target)};
+    aq_held held;
 
+    held.count = 0;
     b.simple = f->form == AQ_RIGHT_SHIFTS && f->output_size == 1 && f->residual_size == 0
             && f->offset == 0;
     b.lower = aq_all_bytes((int8_t)f->lower);
@@ -138,7 +161,7 @@ static void aq_run_depthwise_s8(const void *step, const aq_workspace *w)
                     const ptrdiff_t ky = (r < s->kernel_height) ? r : 0;
                     rows[r] = image + ((y0 + (ky * s->dilation_y)) * m->padded_width * C);
                 }
-                aq_three_columns(&b, bias, rows, weights, index);
+                aq_three_columns(&b, &held, bias, rows, weights, index);
                 continue;
             }
             for (ptrdiff_t ox = 0; ox < s->width; ox++) {
@@ -159,8 +182,11 @@ static void aq_run_depthwise_s8(const void *step, const aq_workspace *w)
                         weight += 4 * AQ_DEPTHWISE;
                     }
                 }
-                aq_finish_block(&b, sums, index + (ox * C));
+                aq_finish_block(&b, &held, sums, index + (ox * C));
             }
+        }
+        if (held.count > 0) {
+            aq_finish_held(&b, &held);
         }
     }
 }

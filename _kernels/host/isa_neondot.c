@@ -59,4 +59,88 @@ static inline __attribute__((always_inline)) aq_sums aq_dot4(aq_sums sums, int8x
 #define AQ_SPLAT(p) vreinterpret_s8_u32(aq_load_quad(p))
 #define AQ_DOT(acc, a, w) ((acc) = aq_dot4((acc), (a), (w)))
 #include "tiles.h"
+
+/* For depthwise_quads.h. */
+#define AQ_QUAD_CHANNELS 16
+#define AQ_DOT_FOURS(acc, x, w) ((acc) = vdotq_s32((acc), (x), (w)))
+
+typedef int8x16_t aq_bytes;
+typedef int32x4_t aq_fours;
+
+typedef struct aq_quarters {
+    aq_fours q[4];
+} aq_quarters;
+
+static inline int8x16_t aq_load_bytes(const void *p)
+{
+    return vld1q_s8(p);
+}
+
+static inline int8x16_t aq_all_bytes(int8_t value)
+{
+    return vdupq_n_s8(value);
+}
+
+static inline int32x4_t aq_load_fours(const int32_t *p)
+{
+    return vld1q_s32(p);
+}
+
+static inline void aq_store_fours(int32_t *p, int32x4_t sums)
+{
+    vst1q_s32(p, sums);
+}
+
+static inline __attribute__((always_inline)) void aq_interleaved(const int8_t *const row[4],
+        ptrdiff_t x, int8x16_t column[4])
+{
+    const int8x16_t a = vld1q_s8(row[0] + x);
+    const int8x16_t b = vld1q_s8(row[1] + x);
+    const int8x16_t c = vld1q_s8(row[2] + x);
+    const int8x16_t d = vld1q_s8(row[3] + x);
+    const int16x8_t low = vreinterpretq_s16_s8(vzip1q_s8(a, b));
+    const int16x8_t high = vreinterpretq_s16_s8(vzip2q_s8(a, b));
+    const int16x8_t low_next = vreinterpretq_s16_s8(vzip1q_s8(c, d));
+    const int16x8_t high_next = vreinterpretq_s16_s8(vzip2q_s8(c, d));
+
+    column[0] = vreinterpretq_s8_s16(vzip1q_s16(low, low_next));
+    column[1] = vreinterpretq_s8_s16(vzip2q_s16(low, low_next));
+    column[2] = vreinterpretq_s8_s16(vzip1q_s16(high, high_next));
+    column[3] = vreinterpretq_s8_s16(vzip2q_s16(high, high_next));
+}
+
+static inline int32x4_t aq_shifted(int32x4_t sums, int32x4_t shift)
+{
+    return vshlq_s32(sums, vnegq_s32(shift));
+}
+
+static inline __attribute__((always_inline)) int8x16_t aq_packed_bytes(aq_quarters x)
+{
+    const int16x8_t low = vqmovn_high_s32(vqmovn_s32(x.q[0]), x.q[1]);
+    const int16x8_t high = vqmovn_high_s32(vqmovn_s32(x.q[2]), x.q[3]);
+
+    return vqmovn_high_s16(vqmovn_s16(low), high);
+}
+
+static inline int8x16_t aq_bounded(int8x16_t y, int8x16_t lower, int8x16_t upper)
+{
+    return vminq_s8(upper, vmaxq_s8(lower, y));
+}
+
+static inline __attribute__((always_inline)) void aq_store_bytes(uint8_t *p, int8x16_t y,
+        ptrdiff_t count)
+{
+    if (count == 16) {
+        vst1q_u8(p, vreinterpretq_u8_s8(y));
+    } else {
+        uint8_t some[16];
+
+        vst1q_u8(some, vreinterpretq_u8_s8(y));
+        for (ptrdiff_t i = 0; i < count; i++) {
+            p[i] = some[i];
+        }
+    }
+}
+
+#define AQ_DEPTHWISE_HEADER "depthwise_quads.h"
 #include "steps.h"
