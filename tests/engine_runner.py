@@ -1,8 +1,8 @@
-"""The engine of another machine: steps go to a program, and come back as bytes of the arena.
+"""The engine in a program of its own: steps go to it, and the arena comes back.
 
-The program (tests/integer/engine_runner.c) has the sources of ``_kernels/host`` compiled for that
-machine, and runs on this one by qemu. A `ForeignSteps` stands where the compiled `Steps` of this
-machine would: plans pack for its layout and run as ever.
+The program (tests/integer/engine_runner.c) has the sources of ``_kernels/host``, compiled for
+another machine, which qemu emulates, or with sanitizers. A `ForeignSteps` stands where the compiled
+`Steps` of the package would: plans pack for its layout and run as ever.
 """
 
 import shutil
@@ -17,7 +17,7 @@ from shared_data import CHECKOUT
 
 HOST = CHECKOUT / "_kernels" / "host"
 SOURCE = CHECKOUT / "tests" / "integer" / "engine_runner.c"
-FLAGS = ("-O3", "-fno-strict-aliasing", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{HOST}")
+FLAGS = ("-fno-strict-aliasing", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{HOST}")
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,22 @@ class Target:
 
     Attributes
     ----------
-    compiler, emulator : str
-    defines : tuple of str
-        As CMakeLists.txt has them.
+    compiler : tuple of str
+        With flags for all files.
+    emulator : tuple of str
+        Empty for this machine.
     options : dict from str to tuple of str
-        Flags of the files that need some, by name.
+        Flags of the files of instruction sets, by name, as CMakeLists.txt has them.
     """
 
-    compiler: str
-    emulator: str
-    defines: tuple[str, ...]
+    compiler: tuple[str, ...]
+    emulator: tuple[str, ...]
     options: dict[str, tuple[str, ...]]
 
     @property
     def missing(self) -> str | None:
         """Why there is no program for this machine here, or None."""
-        for tool in (self.compiler, self.emulator):
+        for tool in (self.compiler[0], *self.emulator):
             if shutil.which(tool) is None:
                 return f"{tool} is not installed"
         return None
@@ -51,23 +51,32 @@ class Target:
         objects = []
         for name, options in {"isas": (), "isa_portable": (), **self.options}.items():
             objects.append(folder / f"{name}.o")
-            source = HOST / f"{name}.c"
-            self._compile("-c", *options, *self.defines, source, "-o", objects[-1])
+            self._compile("-c", *options, HOST / f"{name}.c", "-o", objects[-1])
         program = folder / "engine_runner"
-        self._compile("-static", SOURCE, *objects, "-o", program)
+        self._compile(SOURCE, *objects, "-o", program)
         return program
 
     def _compile(self, *arguments: str | Path) -> None:
-        command = [self.compiler, *FLAGS, *map(str, arguments)]
+        command = [*self.compiler, *FLAGS, *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 
 AARCH64 = Target(
-    "aarch64-linux-gnu-gcc",
-    "qemu-aarch64",
-    ("-DAQ_AARCH64", "-DAQ_NEONDOT"),
+    ("aarch64-linux-gnu-gcc", "-O3", "-static", "-DAQ_AARCH64", "-DAQ_NEONDOT"),
+    ("qemu-aarch64",),
     {"isa_neon": (), "isa_neondot": ("-march=armv8.2-a+dotprod",)},
+)
+_VNNI = ("-mavx512f", "-mavx512vl", "-mavx512vnni")
+#: Sanitizers see what a step reads and writes beside its arrays.
+X86_SANITIZED = Target(
+    ("gcc", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-DAQ_X86"),
+    (),
+    {
+        "isa_avx2": ("-mavx2",),
+        "isa_avx512vnni": (*_VNNI, "-mavx512bw", "-mavx512dq"),
+        "isa_avx512vnni256": (*_VNNI, "-mavx2", "-mprefer-vector-width=256"),
+    },
 )
 
 
@@ -105,8 +114,9 @@ class Runner:
         return found
 
     def close(self) -> None:
-        """End the program."""
+        """End the program, which is then content."""
         self._process.communicate()
+        assert self._process.returncode == 0
 
 
 def _message(*values) -> bytes:

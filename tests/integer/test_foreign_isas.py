@@ -1,9 +1,12 @@
-"""The instruction sets of aarch64, on an emulated machine: the same bits as everywhere."""
+"""The engine in a program of its own: for aarch64 by emulation, and with sanitizers."""
+
+import itertools
+import platform
 
 import numpy as np
 import pytest
 from c_builds import absent
-from engine_runner import AARCH64, ForeignSteps, Runner, layouts
+from engine_runner import AARCH64, X86_SANITIZED, ForeignSteps, Runner, layouts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import inputs_for, integer_networks, single_layer_networks
@@ -17,17 +20,37 @@ from aidge_quant.kernels.engine import Engine
 CPUS = {"neondot": "max", "neon": "cortex-a53", "portable": "cortex-a53"}
 
 
+def built(target, factory):
+    """Return the program for a target; skips or fails the test if it cannot be made here."""
+    if target.missing is not None:
+        absent(target.missing)
+    return str(target.build(factory.mktemp("engine")))
+
+
 @pytest.fixture(scope="session")
 def program(tmp_path_factory):
-    """Return the program for aarch64."""
-    if AARCH64.missing is not None:
-        absent(AARCH64.missing)
-    return AARCH64.build(tmp_path_factory.mktemp("aarch64"))
+    return built(AARCH64, tmp_path_factory)
 
 
 @pytest.fixture(scope="session", params=CPUS)
 def runner(request, program):
-    runner = Runner([AARCH64.emulator, "-cpu", CPUS[request.param], str(program)], request.param)
+    runner = Runner([*AARCH64.emulator, "-cpu", CPUS[request.param], program], request.param)
+    yield runner
+    runner.close()
+
+
+@pytest.fixture(scope="session")
+def sanitized_program(tmp_path_factory):
+    if platform.machine() != "x86_64":
+        pytest.skip("the instruction sets are those of x86-64")
+    return built(X86_SANITIZED, tmp_path_factory)
+
+
+@pytest.fixture(scope="session", params=["avx512vnni", "avx512vnni256", "avx2", "portable"])
+def sanitized(request, sanitized_program):
+    if request.param not in layouts([sanitized_program]):
+        pytest.skip(f"this machine has no {request.param}")
+    runner = Runner([sanitized_program], request.param)
     yield runner
     runner.close()
 
@@ -80,7 +103,7 @@ def check_sizes(form, depthwise, kind, runner, every):
 
 @pytest.mark.parametrize("cpu", ["max", "cortex-a53"])
 def test_a_machine_offers_what_it_has_best_first(cpu, program):
-    found = layouts([AARCH64.emulator, "-cpu", cpu, str(program)])
+    found = layouts([*AARCH64.emulator, "-cpu", cpu, program])
     assert list(found) == ["neondot", "neon", "portable"][cpu != "max" :]
 
 
@@ -117,6 +140,15 @@ def test_many_networks_give_the_same_bits(runner):
 @pytest.mark.parametrize("kind", WEIGHTS, ids=lambda kind: kind.name)
 def test_any_size_gives_the_same_bits(form, depthwise, kind, runner):
     check_sizes(form, depthwise, kind, runner, every=1)
+
+
+@pytest.mark.slow
+def test_no_step_leaves_its_arrays(sanitized):
+    for kind in STEPS:
+        check_layers(kind, sanitized, 40)
+    check_networks(sanitized, 100)
+    for form, depthwise, kind in itertools.product(FORMS, (False, True), WEIGHTS):
+        check_sizes(form, depthwise, kind, sanitized, every=2)
 
 
 def test_other_biases_are_noticed(runner):
