@@ -1,5 +1,7 @@
 /* aarch64 with the products of ARMv8.2: four sums of four products of int8 in one instruction. */
 #if defined(__APPLE__)
+#include <sys/types.h>
+
 #include <sys/sysctl.h>
 #elif defined(__linux__)
 #include <sys/auxv.h>
