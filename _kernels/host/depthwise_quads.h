@@ -53,7 +53,6 @@ typedef struct aq_block {
     aq_bytes lower, upper;
     ptrdiff_t channel;
     ptrdiff_t count;
-    int simple; /* right shifts to int8 and nothing else: no sums are held */
 } aq_block;
 
 /* Sums of pixels that are finished together: what that prepares is done once for all of them. */
@@ -72,11 +71,13 @@ static inline __attribute__((always_inline)) void aq_finish_held(const aq_block 
     held->count = 0;
 }
 
-/* Pixels come in the order of the output. */
-static inline __attribute__((always_inline)) void aq_finish_block(const aq_block *b, aq_held *held,
-        aq_quarters sums, ptrdiff_t index)
+/* Pixels come in the order of the output.  Where right shifts to int8 are all there is, `simple`,
+ * no sums are held.
+ */
+static inline __attribute__((always_inline)) void aq_finish_block(const int simple,
+        const aq_block *b, aq_held *held, aq_quarters sums, ptrdiff_t index)
 {
-    if (b->simple) {
+    if (simple) {
         aq_store_bytes(b->target + index,
                 aq_bounded(aq_packed_bytes(aq_shifted_quarters(sums, b->shift)), b->lower,
                         b->upper), b->count);
@@ -97,8 +98,9 @@ static inline __attribute__((always_inline)) void aq_finish_block(const aq_block
 /* A row of outputs of a window of three columns, side by side and one step apart: each column is
  * interleaved once for three outputs.
  */
-static void aq_three_columns(const aq_block *b, aq_held *held, aq_quarters bias,
-        const int8_t *const row[4], const uint8_t *weight, ptrdiff_t index)
+static inline __attribute__((always_inline)) void aq_three_columns(const int simple,
+        const aq_block *b, aq_held *held, aq_quarters bias, const int8_t *const row[4],
+        const uint8_t *weight, ptrdiff_t index)
 {
     const ptrdiff_t C = b->layer->images.channels;
     aq_bytes column[3][4];
@@ -112,7 +114,7 @@ static void aq_three_columns(const aq_block *b, aq_held *held, aq_quarters bias,
         AQ_UNROLL for (int k = 0; k < 3; k++) {
             aq_add_column(&sums, column[k], weight + (4 * AQ_DEPTHWISE * k));
         }
-        aq_finish_block(b, held, sums, index + (ox * C));
+        aq_finish_block(simple, b, held, sums, index + (ox * C));
         AQ_UNROLL for (int i = 0; i < 4; i++) {
             column[0][i] = column[1][i];
             column[1][i] = column[2][i];
@@ -131,13 +133,13 @@ static void aq_run_depthwise_s8(const void *step, const aq_workspace *w)
     const ptrdiff_t block = fours * s->kernel_width * 4 * AQ_DEPTHWISE;
     const int rolling = fours == 1 && s->kernel_width == 3 && s->stride_x == 1
             && s->dilation_x == 1;
+    const int simple = f->form == AQ_RIGHT_SHIFTS && f->output_size == 1 && f->residual_size == 0
+            && f->offset == 0;
     aq_block b = {.layer = s, .residual = aq_tensor(w, s->residual),
         .target = (uint8_t *)aq_tensor(w, s->target)};
     aq_held held;
 
     held.count = 0;
-    b.simple = f->form == AQ_RIGHT_SHIFTS && f->output_size == 1 && f->residual_size == 0
-            && f->offset == 0;
     b.lower = aq_all_bytes((int8_t)f->lower);
     for (ptrdiff_t c = 0; c < C; c += AQ_QUAD_CHANNELS) {
         const aq_quarters bias = aq_load_quarters(s->bias + c);
@@ -161,7 +163,11 @@ static void aq_run_depthwise_s8(const void *step, const aq_workspace *w)
                     const ptrdiff_t ky = (r < s->kernel_height) ? r : 0;
                     rows[r] = image + ((y0 + (ky * s->dilation_y)) * m->padded_width * C);
                 }
-                aq_three_columns(&b, &held, bias, rows, weights, index);
+                if (simple) { /* a loop without calls keeps its vectors in registers */
+                    aq_three_columns(1, &b, &held, bias, rows, weights, index);
+                } else {
+                    aq_three_columns(0, &b, &held, bias, rows, weights, index);
+                }
                 continue;
             }
             for (ptrdiff_t ox = 0; ox < s->width; ox++) {
@@ -182,7 +188,7 @@ static void aq_run_depthwise_s8(const void *step, const aq_workspace *w)
                         weight += 4 * AQ_DEPTHWISE;
                     }
                 }
-                aq_finish_block(&b, &held, sums, index + (ox * C));
+                aq_finish_block(simple, &b, &held, sums, index + (ox * C));
             }
         }
         if (held.count > 0) {

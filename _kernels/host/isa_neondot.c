@@ -132,15 +132,20 @@ static inline int8x16_t aq_bounded(int8x16_t y, int8x16_t lower, int8x16_t upper
 static inline __attribute__((always_inline)) void aq_store_bytes(uint8_t *p, int8x16_t y,
         ptrdiff_t count)
 {
+    const uint64x2_t halves = vreinterpretq_u64_s8(y);
+    uint64_t left = vgetq_lane_u64(halves, 0);
+
     if (count == 16) {
         vst1q_u8(p, vreinterpretq_u8_s8(y));
-    } else {
-        uint8_t some[16];
-
-        vst1q_u8(some, vreinterpretq_u8_s8(y));
-        for (ptrdiff_t i = 0; i < count; i++) {
-            p[i] = some[i];
-        }
+        return;
+    }
+    if (count & 8) {
+        memcpy(p, &left, 8);
+        left = vgetq_lane_u64(halves, 1);
+        p += 8;
+    }
+    for (ptrdiff_t i = 0; i < (count & 7); i++) {
+        p[i] = (uint8_t)(left >> (8 * i));
     }
 }
 

@@ -154,11 +154,8 @@ static inline __attribute__((always_inline)) void aq_store_bytes(uint8_t *p, __m
         left = _mm_unpackhi_epi64(left, left);
         p += 8;
     }
-    if (count & 7) {
-        const uint64_t bytes = (uint64_t)_mm_cvtsi128_si64(left);
-        for (ptrdiff_t i = 0; i < (count & 7); i++) {
-            p[i] = (uint8_t)(bytes >> (8 * i));
-        }
+    for (ptrdiff_t i = 0; i < (count & 7); i++) {
+        p[i] = (uint8_t)((uint64_t)_mm_cvtsi128_si64(left) >> (8 * i));
     }
 }
 
