@@ -161,6 +161,11 @@ cdef class Steps:
         return self.count
 
     @property
+    def name(self):
+        """The name of the instruction set."""
+        return self.isa.name.decode()
+
+    @property
     def layout(self):
         """Lanes, most vectors, for int8 and int16 operand sizes and what is added; depthwise_s8?"""
         return (

@@ -8,6 +8,8 @@
 #include "engine.h"
 #include "tile_rows.h"
 
+#include "finish256.h"
+
 #define AQ_ISA aq_avx2
 #define AQ_ISA_NAME "avx2"
 #define AQ_LANES 8
@@ -41,6 +43,5 @@ static inline __m256i aq_splat2(const int16_t *p)
 #define AQ_OPERAND int16_t
 #define AQ_SPLAT(p) aq_splat2(p)
 #define AQ_DOT(acc, a, w) ((acc) = _mm256_add_epi32((acc), _mm256_madd_epi16((a), (w))))
-#include "finish.h"
 #include "tiles.h"
 #include "steps.h"

@@ -204,7 +204,7 @@ static inline int aq_in_registers(const aq_finish *f)
 }
 
 /* Narrow four vectors of 16 values, each plus the offset, to 64 bytes in order. */
-static inline __attribute__((always_inline)) __m512i aq_bytes(__m512i a, __m512i b, __m512i c,
+static inline __attribute__((always_inline)) __m512i aq_narrowed(__m512i a, __m512i b, __m512i c,
         __m512i d, __m512i offset)
 {
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -215,7 +215,7 @@ static inline __attribute__((always_inline)) __m512i aq_bytes(__m512i a, __m512i
 }
 
 /* Write the first `count` of 16 * V bytes. */
-static inline __attribute__((always_inline)) void aq_store_bytes(const int V, uint8_t *y,
+static inline __attribute__((always_inline)) void aq_store_row(const int V, uint8_t *y,
         __m512i bytes, ptrdiff_t count)
 {
     if (count != 16 * V || V == 3) {
@@ -241,7 +241,7 @@ static inline __attribute__((always_inline)) int aq_finish_sums(const int M, con
     const int together = (V == 3) ? 1 : (4 / V);
 #define AQ_UPPER(k) _mm512_loadu_si512(f->upper + sink->first + (((k) % V) * AQ_LANES))
 #define AQ_SUM(k) sums[(i + ((k) / V) < M) ? (i + ((k) / V)) : (M - 1)][(k) % V]
-    const __m512i upper = aq_bytes(AQ_UPPER(0), AQ_UPPER(1), AQ_UPPER(2), AQ_UPPER(3),
+    const __m512i upper = aq_narrowed(AQ_UPPER(0), AQ_UPPER(1), AQ_UPPER(2), AQ_UPPER(3),
             _mm512_setzero_si512());
 
     if (!aq_in_registers(f)) {
@@ -280,23 +280,23 @@ static inline __attribute__((always_inline)) int aq_finish_sums(const int M, con
     }
     AQ_UNROLL for (int i = 0; i < M; i += together) {
         uint8_t *y = sink->target + sink->index + (i * stride);
-        __m512i bytes = aq_bytes(AQ_SUM(0), AQ_SUM(1), AQ_SUM(2), AQ_SUM(3), offset);
+        __m512i bytes = aq_narrowed(AQ_SUM(0), AQ_SUM(1), AQ_SUM(2), AQ_SUM(3), offset);
 
         bytes = _mm512_min_epi8(_mm512_max_epi8(bytes, lower), upper);
         if (together > 1 && i + together <= M && columns == stride && columns == 16 * V) {
             _mm512_storeu_si512(y, bytes);
             continue;
         }
-        aq_store_bytes(V, y, bytes, columns);
+        aq_store_row(V, y, bytes, columns);
         if (together > 1 && i + 1 < M) {
-            aq_store_bytes(V, y + stride, (V == 2) ? _mm512_shuffle_i64x2(bytes, bytes, 0xEE)
+            aq_store_row(V, y + stride, (V == 2) ? _mm512_shuffle_i64x2(bytes, bytes, 0xEE)
                     : _mm512_shuffle_i64x2(bytes, bytes, 0x55), columns);
         }
         if (together > 2 && i + 2 < M) {
-            aq_store_bytes(V, y + (2 * stride), _mm512_shuffle_i64x2(bytes, bytes, 0xAA), columns);
+            aq_store_row(V, y + (2 * stride), _mm512_shuffle_i64x2(bytes, bytes, 0xAA), columns);
         }
         if (together > 2 && i + 3 < M) {
-            aq_store_bytes(V, y + (3 * stride), _mm512_shuffle_i64x2(bytes, bytes, 0xFF), columns);
+            aq_store_row(V, y + (3 * stride), _mm512_shuffle_i64x2(bytes, bytes, 0xFF), columns);
         }
     }
 #undef AQ_UPPER
@@ -391,6 +391,82 @@ static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const u
 }
 
 #define AQ_SUM_BYTES aq_sum_bytes
-#define AQ_COPIED_STRIPS u8_strips
-#define AQ_DEPTHWISE_HEADER "depthwise_avx512vnni.h"
+
+/* --- For depthwise_quads.h */
+
+#define AQ_QUAD_BYTES 64
+#define AQ_DOT_QUADS AQ_DOT4
+#define AQ_MULTIPLIERS 1
+
+typedef __m512i aq_bytes;
+typedef __m512i aq_words;
+typedef __m512i aq_sums4;
+
+static inline __m512i aq_load_bytes(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+static inline __m512i aq_load_sums4(const int32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+static inline __m512i aq_all_bytes(int8_t value)
+{
+    return _mm512_set1_epi8(value);
+}
+
+static inline __m512i aq_all_words(int16_t value)
+{
+    return _mm512_set1_epi16(value);
+}
+
+static inline void aq_store_quarter(int32_t *p, __m512i sums)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_castsi512_si128(sums));
+    _mm_storeu_si128((__m128i *)(p + 16), _mm512_extracti32x4_epi32(sums, 1));
+    _mm_storeu_si128((__m128i *)(p + 32), _mm512_extracti32x4_epi32(sums, 2));
+    _mm_storeu_si128((__m128i *)(p + 48), _mm512_extracti32x4_epi32(sums, 3));
+}
+
+static inline __attribute__((always_inline)) void aq_interleave(const int height,
+        const uint8_t *const row[4], ptrdiff_t x, __m512i column[4])
+{
+    const __m512i a = _mm512_loadu_si512(row[0] + x);
+    const __m512i b = _mm512_loadu_si512(row[1] + x);
+    const __m512i c = _mm512_loadu_si512(row[2] + x);
+    const __m512i d = (height == 3) ? a : _mm512_loadu_si512(row[3] + x);
+    const __m512i low = _mm512_unpacklo_epi8(a, b);
+    const __m512i high = _mm512_unpackhi_epi8(a, b);
+    const __m512i low_next = _mm512_unpacklo_epi8(c, d);
+    const __m512i high_next = _mm512_unpackhi_epi8(c, d);
+
+    column[0] = _mm512_unpacklo_epi16(low, low_next);
+    column[1] = _mm512_unpackhi_epi16(low, low_next);
+    column[2] = _mm512_unpacklo_epi16(high, high_next);
+    column[3] = _mm512_unpackhi_epi16(high, high_next);
+}
+
+static inline __m512i aq_shifted(__m512i sums, __m512i shift)
+{
+    return _mm512_srav_epi32(sums, shift);
+}
+
+static inline __attribute__((always_inline)) __m512i aq_packed(const __m512i q[4], __m512i offset)
+{
+    return _mm512_packs_epi16(_mm512_adds_epi16(offset, _mm512_packs_epi32(q[0], q[1])),
+            _mm512_adds_epi16(offset, _mm512_packs_epi32(q[2], q[3])));
+}
+
+static inline __m512i aq_bounded(__m512i y, __m512i lower, __m512i upper)
+{
+    return _mm512_min_epi8(upper, _mm512_max_epi8(lower, y));
+}
+
+static inline void aq_store_bytes(uint8_t *p, __m512i y, ptrdiff_t count)
+{
+    aq_store_row(4, p, y, count);
+}
+
 #include "steps.h"

@@ -5,12 +5,32 @@ extern const aq_isa aq_portable;
 #if defined(AQ_X86)
 extern const aq_isa aq_avx2;
 extern const aq_isa aq_avx512vnni;
+extern const aq_isa aq_avx512vnni256;
+#endif
+#if defined(AQ_AVXVNNI)
+extern const aq_isa aq_avxvnni;
+#endif
+#if defined(AQ_AARCH64)
+extern const aq_isa aq_neon;
+#endif
+#if defined(AQ_NEONDOT)
+extern const aq_isa aq_neondot;
 #endif
 
 const aq_isa *const aq_isas[] = {
 #if defined(AQ_X86)
     &aq_avx512vnni,
+    &aq_avx512vnni256,
+#if defined(AQ_AVXVNNI)
+    &aq_avxvnni,
+#endif
     &aq_avx2,
+#endif
+#if defined(AQ_NEONDOT)
+    &aq_neondot,
+#endif
+#if defined(AQ_AARCH64)
+    &aq_neon,
 #endif
     &aq_portable,
     NULL

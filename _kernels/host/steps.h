@@ -1,8 +1,8 @@
 /* The steps, for one instruction set: the last thing that its isa_NAME.c includes.
  *
  * Before come the tiles for int16 data (s16_strips) and, with AQ_S8_DIRECT, for int8 data that are
- * multiplied as they are (s8_strips) and for copies of them with AQ_S8_SHIFTED added
- * (AQ_COPIED_STRIPS), AQ_LANES, AQ_VECTORS and AQ_ROWS(V), most rows of a tile with V vectors.
+ * multiplied as they are (s8_strips) and for copies with AQ_S8_SHIFTED added, where that is not 0
+ * (u8_strips); AQ_LANES, AQ_VECTORS and AQ_ROWS(V), most rows of a tile with V vectors.
  */
 #include <string.h>
 
@@ -145,11 +145,13 @@ static void aq_strip(const aq_affine *s, const uint8_t *x, const int32_t *pixels
     sink.first += channel;
     sink.index += channel;
     sink.columns = (left < V * AQ_LANES) ? left : (V * AQ_LANES);
-#if AQ_S8_DIRECT
+#if AQ_S8_DIRECT && AQ_S8_SHIFTED
     if (s->images.operand_size == 1 && s->images.copied) {
-        AQ_COPIED_STRIPS[V][count](x, pixels, tiles, s->offsets, s->steps, weights, bias, sink);
+        u8_strips[V][count](x, pixels, tiles, s->offsets, s->steps, weights, bias, sink);
         return;
     }
+#endif
+#if AQ_S8_DIRECT
     if (s->images.operand_size == 1) {
         s8_strips[V][count]((const int8_t *)x, pixels, tiles, s->offsets, s->steps, weights, bias,
                 sink);
@@ -257,9 +259,9 @@ static void aq_run_depthwise(const void *step, const aq_workspace *w)
     }
 }
 
-#if AQ_S8_DIRECT
+#if defined(AQ_QUAD_BYTES)
 #define AQ_DEPTHWISE_S8 aq_run_depthwise_s8
-#include AQ_DEPTHWISE_HEADER
+#include "depthwise_quads.h"
 #else
 #define AQ_DEPTHWISE_S8 NULL
 #endif

@@ -310,16 +310,20 @@ class Plan:
     network : IntegerNetwork
     function : LayerFunction
         Of the layers that do not become steps.
+    engine : Engine, optional
+        An empty one that takes the steps, instead of one for the chosen instruction set.
     """
 
-    def __init__(self, network: IntegerNetwork, function: LayerFunction) -> None:
+    def __init__(
+        self, network: IntegerNetwork, function: LayerFunction, engine: Engine | None = None
+    ) -> None:
         self._function = function
         places, self._arena = _places(network)
         self._inputs, self._outputs = (
             tuple(_End.of(network.tensor(name), places[name]) for name in names)
             for names in (network.inputs, network.outputs)
         )
-        self._engine = Engine(_most_steps(network))
+        self._engine = Engine(_most_steps(network)) if engine is None else engine
         #: Ranges of steps, and layers between them with their tensors.
         self._parts: list[range | tuple[Layer, _Site]] = []
         for layer in network.layers:

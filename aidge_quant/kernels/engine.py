@@ -6,6 +6,7 @@
 import math
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -111,11 +112,13 @@ class Engine:
     ----------
     room : int
         Most steps.
+    steps : object with the methods of ``aidge_quant._kernels.engine.Steps``, optional
+        Takes the steps and runs them, instead of one for the chosen instruction set.
     """
 
-    def __init__(self, room: int) -> None:
-        self.isa = chosen_isa()
-        self._steps = compiled.Steps(self.isa, room)
+    def __init__(self, room: int, steps: Any = None) -> None:
+        self._steps = compiled.Steps(chosen_isa(), room) if steps is None else steps
+        self.isa: str = self._steps.name
         self._lanes, self._vectors, self._operands, self._shifted, self._depthwise_s8 = (
             self._steps.layout
         )
