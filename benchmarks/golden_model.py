@@ -1,10 +1,10 @@
 """Images per second of the golden model beside int8 runtimes.
 
 ``python benchmarks/golden_model.py [NETWORK ...]``, one thread each; with ``--threads N`` each with
-so many, and the golden model with one beside it.  The golden model takes int8 images, as ``quantize_input`` makes them.  ONNX Runtime runs the QDQ model of its own
-quantize_static, fed with float images that it quantizes itself, of two types of activations the one
-that is faster here.  LiteRT runs the official int8 files of MLPerf Tiny, where it is installed, one
-image at a time.
+so many, and the golden model with one beside it.  The golden model takes int8 images, as
+``quantize_input`` makes them.  ONNX Runtime runs the QDQ model of its own quantize_static, fed with
+float images that it quantizes itself, of two types of activations the one that is faster here.
+LiteRT runs the official int8 files of MLPerf Tiny, where it is installed, one image at a time.
 
 All contenders take turns, many rounds long; shown are medians, and medians of the ratios within a
 round: above 1 the golden model is faster.  The peers round otherwise: this compares work, not

@@ -14,7 +14,7 @@ from aidge_quant.integer.tensors import IntegerTensor
 def around_tiles(form, depthwise, kind):
     """Yield networks of all sizes, three of each, and a seed for their inputs."""
     rng = np.random.default_rng(5)
-    kernels = itertools.cycle([(1, 1), (3, 1), (3, 2), (5, 1), (2, 2), (4, 3)])
+    kernels = itertools.cycle([(1, 1), (3, 1), (3, 2), (5, 1), (2, 2), (4, 3), (2, 4)])
     for index, channels in enumerate(SIZES):
         out = channels if depthwise else SIZES[-1 - index]
         for _ in range(3):
@@ -33,6 +33,14 @@ def image(name, shape, kind=dtype.int8, zero_point=0):
 
 
 def requantization(rng, channels, form):
+    if form == "large multiplier":
+        multiplier = rng.integers(1 << 30, (1 << 31) - 1, channels, dtype=np.int32)
+        shift = rng.integers(31, 36, channels).astype(np.int8)
+        return Requantization(shift, multiplier, -5, -120, 127)
+    if form == "small shift":  # of a multiplier: sums leave 32 bits in between
+        multiplier = rng.integers(1 << 30, (1 << 31) - 1, channels, dtype=np.int32)
+        shift = rng.integers(25, 32, channels).astype(np.int8)
+        return Requantization(shift, multiplier, 7, -128, 120)
     if form == "multiplier":
         multiplier = rng.integers(1 << 30, (1 << 31) - 1, channels, dtype=np.int32)
         shift = rng.integers(38, 42, channels).astype(np.int8)
@@ -70,5 +78,26 @@ def convolution(rng, case, kind=dtype.int8):
     return IntegerNetwork("one", (*tensors, target), (layer,), inputs, ("y",), inputs, ("y",))
 
 
-FORMS = ("shift", "capped", "multiplier", "residual")
-SIZES = (1, 3, 4, 15, 16, 17, 32, 40, 64, 65, 96, 130)
+def sums():
+    """Yield sums and multiples of all sizes around a vector and a block, and a seed."""
+    rng = np.random.default_rng(6)
+    kinds = itertools.cycle(["shift", "multiplier", "large multiplier", "small shift"])
+    factors = itertools.cycle([(1, 1), (32767, -32767), (-7, 5), (-32767, 32767)])
+    for index, size in enumerate((1, 63, 64, 65, 255, 256, 257, 700)):
+        for binary in (False, True, True):
+            a, b = next(factors)
+            step = requantization(rng, 1, next(kinds))
+            target = image("y", (1, 1, size))
+            bias = int(rng.integers(-1000, 1000))
+            if binary:
+                inputs = ("x", "r")
+                layer = layers.Add("l", inputs, "y", (), (a, b), bias, step)
+            else:
+                inputs = ("x",)
+                layer = layers.Rescale("l", inputs, "y", (), abs(a), bias, step)
+            tensors = (*(image(name, (1, 1, size)) for name in inputs), target)
+            yield IntegerNetwork("one", tensors, (layer,), inputs, ("y",), inputs, ("y",)), index
+
+
+FORMS = ("shift", "capped", "multiplier", "large multiplier", "small shift", "residual")
+SIZES = (1, 3, 4, 8, 15, 16, 17, 24, 32, 40, 48, 64, 65, 96, 130, 160)

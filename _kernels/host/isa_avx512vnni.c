@@ -376,12 +376,13 @@ static inline __attribute__((always_inline)) ptrdiff_t aq_sums_of(const int mult
     return i;
 }
 
-/* Write as many bytes as whole vectors hold, and return how many; none of other types and forms. */
+/* Write as many bytes as whole vectors hold, and return how many; none of other types and forms.
+ * The factors of a network fit 16 bits.
+ */
 static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const uint8_t *b,
         ptrdiff_t count, uint8_t *y)
 {
-    if (s->size != 1 || !aq_in_registers(&s->finish) || s->factors[0] != (int16_t)s->factors[0]
-            || (b && s->factors[1] != (int16_t)s->factors[1])) {
+    if (s->size != 1 || !aq_in_registers(&s->finish)) {
         return 0;
     }
     if (s->finish.form == AQ_RIGHT_SHIFTS) {

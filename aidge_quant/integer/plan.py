@@ -31,6 +31,10 @@ _ROOM = 16
 #: A thread gets products of this number at least: fewer are computed before it has begun.
 _LEAST_PRODUCTS = 100_000_000
 
+#: Values of an image up to which the engine has convolutions: it counts offsets in 32 bits, and the
+#: pixels of a strip of tiles may lie in 96 images.
+_MOST_VALUES = 1 << 24
+
 #: Runs a layer by itself: from layer, inputs (batch, *stored shape) and output to its values.
 LayerFunction = Callable[[Layer, Sequence[np.ndarray], IntegerTensor], np.ndarray]
 
@@ -56,14 +60,10 @@ class _End:
         converted = not last and tensor.layout != axes
         return cls(tensor, begin, tensor.dtype.numpy, tensor.onnx_shape, turned, converted)
 
-    def takes(self, array: object) -> bool:
-        """Return whether an object is a batch of the end."""
-        return (
-            isinstance(array, np.ndarray)
-            and array.dtype == self.dtype
-            and array.shape[1:] == self.shape
-            and len(array) > 0
-        )
+    def takes(self, array: np.ndarray) -> bool:
+        """Return whether an array is a batch of the end."""
+        fits = array.dtype == self.dtype and array.shape[1:] == self.shape
+        return fits and len(array) > 0
 
     def stored(self, array: np.ndarray) -> np.ndarray:
         """Return a batch as ``write`` takes it."""
@@ -238,6 +238,13 @@ STEPS: dict[type[Layer], Callable] = {
 
 
 def _becomes_step(layer: Layer, site: _Site) -> bool:
+    if isinstance(layer, layers.Convolution):
+        top, left, bottom, right = layer.padding
+        height, width, channels = site.inputs[0].shape
+        if (top + height + bottom) * (left + width + right) * channels > _MOST_VALUES:
+            return False
+    if isinstance(layer, layers.FullyConnected) and layer.weight.shape[1] > _MOST_VALUES:
+        return False
     if isinstance(layer, layers.Slice | layers.Pad | layers.Concat):
         return len(site.output.shape) <= MOVED_AXES
     return type(layer) in STEPS
@@ -349,8 +356,8 @@ class Plan:
         """The instruction set of the steps."""
         return self._engine.isa
 
-    def takes(self, q: object) -> bool:
-        """Return whether an object is a batch of the only input."""
+    def takes(self, q: np.ndarray) -> bool:
+        """Return whether an array is a batch of the only input."""
         return len(self._inputs) == 1 and self._inputs[0].takes(q)
 
     def run(self, arrays: Sequence[np.ndarray], threads: int) -> list[np.ndarray]:

@@ -253,7 +253,10 @@ def run_network(
     if intermediates:
         return _layer_by_layer(network, _checked_inputs(network, q))
     plan = plan_of(network)
-    arrays = [q] if plan.takes(q) else _checked_inputs(network, q)
+    if isinstance(q, np.ndarray) and plan.takes(q):
+        arrays = [q]
+    else:
+        arrays = _checked_inputs(network, q)
     return bare(dict(zip(network.output_names, plan.run(arrays, int(threads)), strict=True)))
 
 

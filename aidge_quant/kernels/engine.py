@@ -12,6 +12,7 @@ import numpy as np
 
 from aidge_quant._kernels import engine as compiled
 from aidge_quant.errors import DataError
+from aidge_quant.kernels import packing
 from aidge_quant.kernels.arrays import window_count
 from aidge_quant.kernels.pooling import inside_counts
 from aidge_quant.kernels.requantization import Requantizes, packed
@@ -22,12 +23,8 @@ ISA_VARIABLE = "AIDGE_QUANT_ISA"
 #: Bytes that steps may read behind the last value of a tensor.
 SLACK = 256
 
-# The constants of the same names in _kernels/host/engine.h.
-_BLOCK = 256
-_DEPTHWISE = 64
-#: Where less of the chunks of pixels is used than this, the values of a row are cut whatever their
-#: pixels: that takes about 1.4 times as long for a chunk, which shares no columns with the next.
-_WELL_FILLED = 0.72
+#: Entries of layers without channels of their own, AQ_BLOCK of _kernels/host/engine.h.
+_ONE_CHANNEL = np.zeros(256, np.intp)
 
 #: Sizes of an image, (height, width, channels) or (rows, in), and int8 or int16.
 Data = tuple[tuple[int, ...], np.dtype]
@@ -58,34 +55,6 @@ def chosen_isa() -> str:
     if name not in known:
         raise DataError(f"{ISA_VARIABLE} is {name!r}, expected one of {', '.join(known)}")
     return name
-
-
-def _channels(groups: int, count: int, room: int) -> np.ndarray:
-    """Return the channel of each entry of arrays that have ``room`` for those of every group.
-
-    Entries behind the ``count`` channels of a group have the last of them.
-    """
-    inside = np.minimum(np.arange(room), count - 1)
-    return (np.arange(groups)[:, None] * count + inside).reshape(-1)
-
-
-def _spread(values: np.ndarray, channels: np.ndarray) -> np.ndarray:
-    """Return the value of the channel of each entry.
-
-    Parameters
-    ----------
-    values : int32 array (1,) or (all channels,)
-    """
-    return np.broadcast_to(values, channels.max() + 1)[channels].astype(np.int32)
-
-
-def _quarters(values: np.ndarray) -> np.ndarray:
-    """Return an array in the order in which depthwise_s8 has its sums."""
-    return np.ascontiguousarray(values.reshape(-1, 4, 4, 4).transpose(0, 2, 1, 3)).reshape(-1)
-
-
-def _up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple
 
 
 @dataclass(frozen=True)
@@ -146,7 +115,7 @@ class Engine:
         kernel: str,
         requantization: Requantizes,
         dtype: np.dtype,
-        channels: np.ndarray,
+        entries: np.ndarray,
         factor: np.ndarray | None,
         size: int,
     ) -> tuple:
@@ -154,21 +123,27 @@ class Engine:
 
         Parameters
         ----------
-        channels : int array, of each entry
+        entries : int array, channels
         factor : int32 array (1,) or (all channels,), or None
             Of the residual.
         size : int
             Bytes of a value of the residual.
         """
-        numbers, *arrays = packed(kernel, requantization, int(channels.max()) + 1, dtype)
+        numbers, *arrays = packed(kernel, requantization, int(entries.max()) + 1, dtype)
         factors = np.zeros(1, np.int32) if factor is None else factor
-        spread = [_spread(array, channels) for array in (*arrays, factors)]
+        spread = [packing.spread(array, entries) for array in (*arrays, factors)]
         residual_size = 0 if factor is None else size
         wide = int(spread[0].min() >= 31)
         return (*spread, (*(int(n) for n in numbers), dtype.itemsize, residual_size, wide))
 
+    def _copied(self, images: tuple) -> None:
+        """Keep scratch space for the copy of images, if there is one."""
+        *_, channels, _, _, height, width, _, operand_size, _, copied = images
+        if copied:
+            self.scratch = max(self.scratch, height * width * channels * operand_size)
+
+    @staticmethod
     def _images(
-        self,
         kernel: str,
         x: Data,
         window: tuple[int, int],
@@ -185,29 +160,8 @@ class Engine:
         width = window_count(kernel, w, window[1], stride[1], dilation[1], left, right)
         full = (top + h + bottom, left + w + right)
         copied = any(padding) or operand_size != dtype.itemsize
-        if copied:
-            self.scratch = max(self.scratch, full[0] * full[1] * channels * operand_size)
         numbers = (dtype.itemsize, operand_size, pad_value, int(copied))
         return (h, w, channels, top, left, *full, *numbers), (height, width), full
-
-    def _packed(self, taps: np.ndarray, operand_size: int) -> tuple[np.ndarray, int]:
-        """Return weights in the order in which tiles read them, and the vectors of a block.
-
-        Parameters
-        ----------
-        taps : int array (groups, outputs, steps, quad)
-        """
-        groups, outputs, steps, quad = taps.shape
-        count = _up(outputs, self._lanes) // self._lanes
-        full = np.zeros((groups, count * self._lanes, steps, quad), f"i{operand_size}")
-        full[:, :outputs] = taps
-        full = full.reshape(groups, count, self._lanes, steps, quad)
-        block = -(-count // -(-count // self._vectors))  # as few blocks as can be, of equal size
-        blocks = [
-            full[:, v : v + block].transpose(0, 3, 1, 2, 4).reshape(groups, -1)
-            for v in range(0, count, block)
-        ]
-        return np.concatenate(blocks, axis=1).reshape(-1).view(np.uint8), block
 
     # -- layers ---------------------------------------------------------------------------------
 
@@ -237,7 +191,7 @@ class Engine:
         residual : int32 array (1,) or (out,), or None
             Factors.
         """
-        out, kernel_height, kernel_width, depth = weight.shape
+        out, kernel_height, kernel_width, _ = weight.shape
         channels, size = x[0][2], x[1].itemsize
         # int16 of any kind is multiplied as int16.
         widest = max(size, weight.itemsize)
@@ -246,28 +200,26 @@ class Engine:
         images, (height, width), full = self._images(
             "conv", x, window, stride, dilation, padding, pad_value, operand
         )
+        self._copied(images)
         # Taps that lie side by side are one run of values.
         joined = dilation[1] == 1 and groups == 1
-        runs = kernel_height if joined else kernel_height * kernel_width
-        run = kernel_width * depth if joined else depth
         quad = 4 // operand
-        taps = np.zeros((groups, out // groups, runs, _up(run, quad)), weight.dtype)
-        taps[..., :run] = weight.reshape(groups, out // groups, runs, run)
+        taps = packing.taps_of_runs(weight, groups, joined, quad)
         rows = np.arange(kernel_height)[:, None] * dilation[0] * full[1]
         columns = np.arange(1 if joined else kernel_width) * dilation[1]
         starts = (rows + columns).reshape(-1, 1) * channels
         offsets = (starts + np.arange(0, taps.shape[3], quad)).reshape(-1)
         pixels = np.arange(height)[:, None] * stride[0] * full[1] + np.arange(width) * stride[1]
-        entries = _channels(groups, out // groups, _up(out // groups, self._lanes))
+        entries = packing.entries_of(groups, out // groups, packing.up(out // groups, self._lanes))
         lift = self._shifted[widest - 1] * weight.reshape(out, -1).sum(axis=1, dtype=np.int64)
         # What is taken away here comes back in the sums, modulo 2**32.
         biases = (bias - lift).astype(np.int32)
-        packing, block = self._packed(taps.reshape(groups, out // groups, -1, quad), operand)
+        weights, block = packing.pack_tiles(taps, quad, self._lanes, self._vectors)
         self._steps.affine(
             images,
             self._finish("conv", requantization, dtype, entries, residual, size),
-            packing,
-            _spread(biases, entries),
+            weights,
+            packing.spread(biases, entries),
             (pixels.reshape(-1) * channels).astype(np.int32),
             offsets.astype(np.int32),
             (
@@ -339,48 +291,32 @@ class Engine:
         )
         numbers = (*window, *stride, *dilation, height, width, *places)
         if not narrow:
-            entries = _channels(1, channels, _up(channels, _DEPTHWISE))
-            taps = weight.reshape(-1, channels)[:, entries].astype(np.int16)
-            blocks = taps.reshape(len(taps), -1, _DEPTHWISE).transpose(1, 0, 2)
+            self._copied(images)
+            entries = packing.entries_of(1, channels, packing.up(channels, packing.CHUNK))
             finish = self._finish("depthwise_conv", requantization, dtype, entries, residual, size)
-            packing = np.ascontiguousarray(blocks).reshape(-1).view(np.uint8)
-            self._steps.depthwise(images, finish, packing, _spread(bias, entries), numbers)
+            weights = packing.pack_channels(weight, entries)
+            self._steps.depthwise(images, finish, weights, packing.spread(bias, entries), numbers)
             return
-        entries = _channels(1, channels, _up(channels, _DEPTHWISE))
-        pitch, source_pitch, planes = channels, channels * stride[1], 1
-        if channels < _WELL_FILLED * len(entries):
-            # Chunks of values, whatever their pixels, repeat after some phases. The pixels of a row
-            # lie stride by stride.
-            entries = np.arange(math.lcm(channels, _DEPTHWISE)) % channels
-            pitch = source_pitch = len(entries)
-            planes = stride[1]
-        phases = len(entries) // _DEPTHWISE
-        # Rows by four; values by 16, quarters of them and 4 in each: engine.h.
-        taps = np.zeros((_up(kernel_height, 4), kernel_width, len(entries)), np.int8)
-        taps[:kernel_height] = weight[:, :, entries]
-        split = taps.reshape(-1, 4, kernel_width, phases, 4, 4, 4)
-        packing = np.ascontiguousarray(split.transpose(3, 0, 2, 5, 4, 6, 1))
+        chunks = packing.Chunks.of(channels, stride[1])
+        entries, row = chunks.entries, chunks.row_values(channels, full[1])
+        # The rows of a window, and those that the next one adds.
+        ring_rows = (kernel_height - 1) * dilation[0] + 1 + stride[0]
+        self.scratch = max(self.scratch, ring_rows * row)
         lift = self._shifted[0] * weight.sum(axis=(0, 1), dtype=np.int64)
         biases = (bias - lift).astype(np.int32)  # comes back in the sums, modulo 2**32
         finish = self._finish("depthwise_conv", requantization, dtype, entries, residual, size)
-        plane = -(-full[1] // planes)
-        steps = np.arange(kernel_width) * dilation[1]
-        columns = (steps % planes * plane + steps // planes) * channels
-        rows = (kernel_height - 1) * dilation[0] + 1 + stride[0]
-        row_values = _up(plane * planes * channels, _DEPTHWISE)
-        self.scratch = max(self.scratch, rows * row_values)
         shift, multiplier, upper, *_ = finish
         self._steps.depthwise_s8(
             images,
             finish,
-            packing.reshape(-1).view(np.uint8),
-            _quarters(_spread(biases, entries)),
+            chunks.pack(weight),
+            packing.by_quarters(packing.spread(biases, entries)),
             numbers,
-            _quarters(shift),
-            _quarters(multiplier),
+            packing.by_quarters(shift),
+            packing.by_quarters(multiplier),
             np.clip(upper, -128, 127).astype(np.int8).view(np.uint8),
-            columns.astype(np.int32),
-            (phases, pitch, source_pitch, planes, rows, row_values),
+            chunks.columns(kernel_width, dilation[1], channels, full[1]),
+            (chunks.phases, chunks.pitch, chunks.source_pitch, chunks.planes, ring_rows, row),
         )
 
     def add(
@@ -403,7 +339,7 @@ class Engine:
         """
         *sources, target = places
         both = [*multipliers, 0][:2], [*sources, 0][:2]
-        finish = self._finish("add", requantization, dtype, _channels(1, 1, _BLOCK), None, 0)
+        finish = self._finish("add", requantization, dtype, _ONE_CHANNEL, None, 0)
         binary = int(len(sources) == 2)
         numbers = (count, *both[0], bias, kind.itemsize, binary, *both[1], target)
         self._steps.elementwise(finish, numbers)
@@ -433,7 +369,7 @@ class Engine:
             whole = window[0] * window[1]
             counts = np.full_like(inside, whole) if count_include_pad else inside
         else:
-            finish = self._finish("avg_pool", requantization, dtype, _channels(1, 1, _BLOCK), None, 0)
+            finish = self._finish("avg_pool", requantization, dtype, _ONE_CHANNEL, None, 0)
         last = (bias, zero_point, lower, upper, x[1].itemsize)
         self._steps.average_pool(finish, counts, (*numbers, *last, *places))
 

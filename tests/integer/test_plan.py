@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_networks import inputs_for, integer_networks, single_layer_networks
-from tile_networks import FORMS, WEIGHTS, around_tiles, convolution
+from tile_networks import FORMS, WEIGHTS, around_tiles, convolution, sums
 
 from aidge_quant.errors import DataError
 from aidge_quant.integer import plan
@@ -73,6 +73,21 @@ def test_a_network_gives_the_same_bits(isa):
 def test_any_size_gives_the_same_bits(form, depthwise, kind, isa):
     for network, seed in around_tiles(form, depthwise, kind):
         expect_as_layer_by_layer(network, inputs_for(network, 4, seed), isa)
+
+
+def test_sums_of_any_size_give_the_same_bits(isa):
+    for network, seed in sums():
+        expect_as_layer_by_layer(network, inputs_for(network, 3, seed), isa)
+
+
+def test_images_beyond_the_offsets_of_the_engine_run_without_it(monkeypatch):
+    network = small()
+    q = inputs_for(network, 2, 0)
+    expected = network.run(q)
+    monkeypatch.setattr(plan, "_MOST_VALUES", 100)
+    other = small()
+    np.testing.assert_array_equal(other.run(q), expected)
+    assert len(plan_of(other)._engine) == 0
 
 
 # -- Batches and threads
