@@ -74,10 +74,17 @@ cdef extern from "host/engine.h":
         int32_t size, filled, value
         Py_ssize_t source, target
 
+    ctypedef struct aq_barrier:
+        pass
+
     ctypedef struct aq_workspace:
         uint8_t* arena
         uint8_t* scratch
-        Py_ssize_t room, batch
+        Py_ssize_t room, batch, worker, workers
+        aq_barrier* barrier
+
+    int aq_meet(const aq_workspace* workspace) noexcept nogil
+    void aq_leave(aq_barrier* barrier) noexcept nogil
 
     ctypedef void aq_run(const void* step, const aq_workspace* workspace) noexcept nogil
 
@@ -298,16 +305,41 @@ cdef class Steps:
 
     def run(
         self, Py_ssize_t first, Py_ssize_t stop, uint8_t[::1] arena, uint8_t[::1] scratch,
-        Py_ssize_t room, Py_ssize_t batch,
+        Py_ssize_t room, Py_ssize_t batch, Meeting meeting=None, Py_ssize_t worker=0,
     ):
-        """Run the steps [first, stop) on a batch, at most ``room``."""
+        """Run the steps [first, stop) on a batch, at most ``room``; or one worker's share."""
         cdef aq_workspace w
         cdef Py_ssize_t i
         w.arena, w.scratch = &arena[0], &scratch[0]
         w.room, w.batch = room, batch
+        w.worker, w.workers, w.barrier = worker, 1, NULL
+        if meeting is not None:
+            w.workers, w.barrier = meeting.workers, meeting.barrier
         with nogil:
             for i in range(first, stop):
                 self.steps[i].run(self.steps[i].step, &w)
+                if not aq_meet(&w):
+                    break
+
+
+cdef class Meeting:
+    """Where so many workers, a thread each, meet after every step."""
+
+    cdef aq_barrier* barrier
+    cdef readonly Py_ssize_t workers
+
+    def __cinit__(self, Py_ssize_t workers):
+        self.workers = workers
+        self.barrier = <aq_barrier*>calloc(1, sizeof(aq_barrier))
+        if self.barrier == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.barrier)
+
+    def cancel(self):
+        """Let the workers that wait go on to their end: not all of them will come."""
+        aq_leave(self.barrier)
 
 
 cdef void _copy(

@@ -324,18 +324,19 @@ static void aq_ring_row(const aq_depthwise *s, const uint8_t *x, uint8_t *y)
     }
 }
 
-/* One image, the first index of whose outputs the strand knows. */
-static void aq_depthwise_image(aq_strand *t, const uint8_t *x, uint8_t *ring)
+/* The rows [first_row, stop_row) of the outputs of one image; the strand knows the index of the first. */
+static void aq_depthwise_rows(aq_strand *t, const uint8_t *x, uint8_t *ring, ptrdiff_t first_row,
+        ptrdiff_t stop_row)
 {
     const aq_depthwise *s = t->layer;
     const aq_images *m = &s->images;
     const ptrdiff_t row_values = m->width * m->channels;
     const ptrdiff_t taps = (s->kernel_height + 3) / 4 * 4 * s->kernel_width;
-    ptrdiff_t row = 0;  /* the next one to be copied, of those with a border */
+    ptrdiff_t row = first_row * s->stride_y; /* the next one to be copied, with the border */
     ptrdiff_t slot = 0; /* of the ring, where the window begins */
     ptrdiff_t free = 0; /* of the ring, where the next row goes */
 
-    for (ptrdiff_t y0 = 0; y0 < s->height * s->stride_y; y0 += s->stride_y) {
+    for (ptrdiff_t y0 = row; y0 < stop_row * s->stride_y; y0 += s->stride_y) {
         for (; row < y0 + s->ring_rows; row++) {
             const ptrdiff_t from = row - m->top;
 
@@ -372,7 +373,11 @@ static void aq_run_depthwise_s8(const void *step, const aq_workspace *w)
         .target = (uint8_t *)aq_tensor(w, s->target), .limit = s->width * m->channels};
 
     for (ptrdiff_t n = 0; n < w->batch; n++) {
-        aq_depthwise_image(&t, x, w->scratch);
+        const ptrdiff_t first = aq_share(s->height, w->worker, w->workers);
+
+        t.index = ((n * s->height) + first) * t.limit;
+        aq_depthwise_rows(&t, x, w->scratch + (w->worker * s->ring_rows * s->row_values), first,
+                aq_share(s->height, w->worker + 1, w->workers));
         x += m->height * m->width * m->channels;
     }
 }

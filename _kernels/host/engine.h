@@ -12,6 +12,7 @@
 #ifndef AQ_ENGINE_H
 #define AQ_ENGINE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -133,15 +134,35 @@ typedef struct aq_move {
     ptrdiff_t source, target;
 } aq_move;
 
+/* Where the workers of one run wait for each other. */
+typedef struct aq_barrier {
+    atomic_int waiting, round, left;
+} aq_barrier;
+
 /* The tensors of a batch.  The values of all its images follow each other, from the place of the
  * tensor for one image times the room: the most images of a batch.
+ *
+ * Several workers, each with a workspace that says the same of all else, may share every step.
  */
 typedef struct aq_workspace {
     uint8_t *arena;
-    uint8_t *scratch;
+    uint8_t *scratch; /* for room images, or as many workers if there are more */
     ptrdiff_t room;
     ptrdiff_t batch;
+    ptrdiff_t worker, workers;
+    aq_barrier *barrier;
 } aq_workspace;
+
+/* Wait until all workers are here.  Return whether they are: not where one has left. */
+int aq_meet(const aq_workspace *workspace);
+/* Let the other workers go on, without this one, which was not begun. */
+void aq_leave(aq_barrier *barrier);
+
+/* Return where the share of a worker in `total` begins, that of the next one where it ends. */
+static inline ptrdiff_t aq_share(ptrdiff_t total, ptrdiff_t worker, ptrdiff_t workers)
+{
+    return total * worker / workers;
+}
 
 typedef void aq_run(const void *step, const aq_workspace *workspace);
 

@@ -335,7 +335,8 @@ static inline __attribute__((always_inline)) int aq_finish_sums(const int M, con
 /* --- Sums of multiples: pairs of values times pairs of factors */
 
 static inline __attribute__((always_inline)) ptrdiff_t aq_sums_of(const int multiplied,
-        const aq_elementwise *s, const uint8_t *a, const uint8_t *b, ptrdiff_t count, uint8_t *y)
+        const aq_elementwise *s, const uint8_t *a, const uint8_t *b, ptrdiff_t i, ptrdiff_t stop,
+        uint8_t *y)
 {
     const aq_finish *f = &s->finish;
     const int32_t second = b ? s->factors[1] : 0;
@@ -348,9 +349,8 @@ static inline __attribute__((always_inline)) ptrdiff_t aq_sums_of(const int mult
     const __m512i lower = _mm512_set1_epi8((char)f->lower);
     const __m512i upper = _mm512_set1_epi8((char)f->upper[0]);
     const __m512i order = _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
-    ptrdiff_t i = 0;
 
-    for (; i + 64 <= count; i += 64) {
+    for (; i + 64 <= stop; i += 64) {
         __m512i halves[2];
 
         AQ_UNROLL for (int h = 0; h < 2; h++) {
@@ -376,19 +376,19 @@ static inline __attribute__((always_inline)) ptrdiff_t aq_sums_of(const int mult
     return i;
 }
 
-/* Write as many bytes as whole vectors hold, and return how many; none of other types and forms.
- * The factors of a network fit 16 bits.
+/* Write as many bytes from i to before `stop` as whole vectors hold, and return where they end; none
+ * of other types and forms.  The factors of a network fit 16 bits.
  */
 static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const uint8_t *b,
-        ptrdiff_t count, uint8_t *y)
+        ptrdiff_t i, ptrdiff_t stop, uint8_t *y)
 {
     if (s->size != 1 || !aq_in_registers(&s->finish)) {
-        return 0;
+        return i;
     }
     if (s->finish.form == AQ_RIGHT_SHIFTS) {
-        return aq_sums_of(0, s, a, b, count, y);
+        return aq_sums_of(0, s, a, b, i, stop, y);
     }
-    return aq_sums_of(1, s, a, b, count, y);
+    return aq_sums_of(1, s, a, b, i, stop, y);
 }
 
 #define AQ_SUM_BYTES aq_sum_bytes

@@ -32,6 +32,9 @@ static void aq_run_move(const void *step, const aq_workspace *w)
     const ptrdiff_t *a = s->source_steps;
     const ptrdiff_t *b = s->target_steps;
 
+    if (w->worker > 0) { /* little to share */
+        return;
+    }
     for (ptrdiff_t n = 0; n < w->batch; n++) {
         const uint8_t *x = aq_tensor(w, s->source) + (n * s->source_bytes) + s->source_first;
         uint8_t *y = (uint8_t *)aq_tensor(w, s->target) + (n * s->target_bytes);

@@ -15,11 +15,14 @@ static void aq_largest_##type(const type *restrict x, ptrdiff_t count, type *res
 static void aq_max_pool_##type(const aq_pool *s, const aq_workspace *w) \
 { \
     const type *x = (const type *)aq_tensor(w, s->source); \
-    type *y = (type *)aq_tensor(w, s->target); \
     const ptrdiff_t C = s->channels; \
+    const ptrdiff_t pixels = s->height * s->width; \
+    const ptrdiff_t begin = aq_share(pixels, w->worker, w->workers); \
+    const ptrdiff_t stop = aq_share(pixels, w->worker + 1, w->workers); \
     \
     for (ptrdiff_t n = 0; n < w->batch; n++) { \
-        for (ptrdiff_t i = 0; i < s->height * s->width; i++) { \
+        type *y = (type *)aq_tensor(w, s->target) + (((n * pixels) + begin) * C); \
+        for (ptrdiff_t i = begin; i < stop; i++) { \
             const ptrdiff_t y0 = ((i / s->width) * s->stride_y) - s->top; \
             const ptrdiff_t x0 = ((i % s->width) * s->stride_x) - s->left; \
             int first = 1; \
@@ -93,11 +96,14 @@ static void aq_run_average_pool(const void *step, const aq_workspace *w)
     const ptrdiff_t C = s->channels;
     const ptrdiff_t written = (s->counts == NULL) ? s->finish.output_size : s->size;
     const uint8_t *x = aq_tensor(w, s->source);
-    uint8_t *y = (uint8_t *)aq_tensor(w, s->target);
+    const ptrdiff_t pixels = s->height * s->width;
+    const ptrdiff_t begin = aq_share(pixels, w->worker, w->workers);
+    const ptrdiff_t stop = aq_share(pixels, w->worker + 1, w->workers);
     int32_t acc[AQ_BLOCK] __attribute__((aligned(64)));
 
     for (ptrdiff_t n = 0; n < w->batch; n++) {
-        for (ptrdiff_t i = 0; i < s->height * s->width; i++) {
+        uint8_t *y = (uint8_t *)aq_tensor(w, s->target) + (((n * pixels) + begin) * C * written);
+        for (ptrdiff_t i = begin; i < stop; i++) {
             const ptrdiff_t y0 = ((i / s->width) * s->stride_y) - s->top;
             const ptrdiff_t x0 = ((i % s->width) * s->stride_x) - s->left;
             const ptrdiff_t first_row = aq_max(y0, 0);

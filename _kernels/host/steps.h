@@ -85,11 +85,15 @@ AQ_BORDERED(aq_bordered_8_8, int8_t, aq_copy_8_8)
 AQ_BORDERED(aq_bordered_8_16, int16_t, aq_copy_8_16)
 AQ_BORDERED(aq_bordered_16_16, int16_t, aq_copy_16_16)
 
-/* Return where the values of the images lie that the products read. */
+/* Return where the values of the images lie that the products read, for all workers. */
 static const uint8_t *aq_operands(const aq_images *s, const uint8_t *x, const aq_workspace *w)
 {
     if (!s->copied) {
         return x;
+    }
+    if (w->worker > 0) {
+        (void)aq_meet(w);
+        return w->scratch;
     }
     if (s->operand_size == 1) {
         aq_bordered_8_8(s, x, w->batch, (int8_t *)w->scratch);
@@ -98,6 +102,7 @@ static const uint8_t *aq_operands(const aq_images *s, const uint8_t *x, const aq
     } else {
         aq_bordered_16_16(s, x, w->batch, (int16_t *)w->scratch);
     }
+    (void)aq_meet(w);
     return w->scratch;
 }
 
@@ -162,22 +167,28 @@ static void aq_strip(const aq_affine *s, const uint8_t *x, const int32_t *pixels
             sink);
 }
 
-/* The output channels of one group from vector `outer` to before vector `stop`. */
-static void aq_strips(const aq_affine *s, const uint8_t *x, ptrdiff_t batch, ptrdiff_t outer,
-        ptrdiff_t stop, aq_sink sink)
+/* The output channels of one group from vector `outer` to before vector `stop`, of the pixels of a
+ * worker.
+ */
+static void aq_strips(const aq_affine *s, const uint8_t *x, const aq_workspace *w,
+        ptrdiff_t outer, ptrdiff_t stop, aq_sink sink)
 {
-    const ptrdiff_t pixels = batch * s->pixel_count;
+    const ptrdiff_t pixels = w->batch * s->pixel_count;
     const ptrdiff_t most = AQ_ROWS(aq_block_vectors(s, outer, stop));
     const ptrdiff_t tiles = (pixels + most - 1) / most;
     /* All tiles have `least` pixels or one more, those first. */
     const ptrdiff_t least = pixels / tiles;
     const ptrdiff_t larger = pixels % tiles;
-    ptrdiff_t first = 0;
-    ptrdiff_t done = 0;
+    const ptrdiff_t last = aq_share(tiles, w->worker + 1, w->workers);
+    ptrdiff_t done = aq_share(tiles, w->worker, w->workers);
+    ptrdiff_t first = (done * least) + ((done < larger) ? done : larger);
     int32_t found[AQ_STRIP * AQ_TILE_ROWS];
 
-    while (done < tiles) {
-        const ptrdiff_t stop_tile = (done < larger) ? larger : tiles;
+    sink.index += first * sink.stride;
+    x += (first / s->pixel_count) * s->image_values * s->images.operand_size;
+    first %= s->pixel_count;
+    while (done < last) {
+        const ptrdiff_t stop_tile = (done < larger && larger < last) ? larger : last;
         const ptrdiff_t n = (stop_tile - done < AQ_STRIP) ? (stop_tile - done) : AQ_STRIP;
         const ptrdiff_t count = least + ((done < larger) ? 1 : 0);
         const int32_t *windows = aq_windows(s, first, n * count, found);
@@ -206,7 +217,7 @@ static void aq_run_affine(const void *step, const aq_workspace *w)
 
     for (ptrdiff_t group = 0; group < s->groups; group++) {
         for (ptrdiff_t outer = 0; outer < vectors; outer += span) {
-            aq_strips(s, x, w->batch, outer, (outer + span < vectors) ? (outer + span) : vectors,
+            aq_strips(s, x, w, outer, (outer + span < vectors) ? (outer + span) : vectors,
                     sink);
         }
         x += s->group_channels * s->images.operand_size;
@@ -223,13 +234,15 @@ static void aq_run_depthwise(const void *step, const aq_workspace *w)
     const aq_images *m = &s->images;
     const int16_t *x = (const int16_t *)aq_operands(m, aq_tensor(w, s->source), w);
     const ptrdiff_t taps = s->kernel_height * s->kernel_width;
+    const ptrdiff_t begin = aq_share(s->height * s->width, w->worker, w->workers);
+    const ptrdiff_t stop = aq_share(s->height * s->width, w->worker + 1, w->workers);
     int32_t acc[AQ_DEPTHWISE] __attribute__((aligned(64)));
 
     for (ptrdiff_t n = 0; n < w->batch; n++) {
         for (ptrdiff_t c = 0; c < m->channels; c += AQ_DEPTHWISE) {
             const ptrdiff_t left = m->channels - c;
             const ptrdiff_t count = (left < AQ_DEPTHWISE) ? left : AQ_DEPTHWISE;
-            for (ptrdiff_t i = 0; i < s->height * s->width; i++) {
+            for (ptrdiff_t i = begin; i < stop; i++) {
                 const ptrdiff_t y0 = (i / s->width) * s->stride_y;
                 const ptrdiff_t x0 = (i % s->width) * s->stride_x;
                 const int16_t *weight = (const int16_t *)s->weight + (c * taps);
@@ -291,12 +304,12 @@ static void aq_run_elementwise(const void *step, const aq_workspace *w)
     const uint8_t *a = aq_tensor(w, s->sources[0]);
     const uint8_t *b = s->binary ? aq_tensor(w, s->sources[1]) : NULL;
     uint8_t *y = (uint8_t *)aq_tensor(w, s->target);
-    const ptrdiff_t total = s->count * w->batch;
+    const ptrdiff_t total = aq_share(s->count * w->batch, w->worker + 1, w->workers);
     int32_t acc[AQ_BLOCK] __attribute__((aligned(64)));
-    ptrdiff_t i = 0;
+    ptrdiff_t i = aq_share(s->count * w->batch, w->worker, w->workers);
 
 #if defined(AQ_SUM_BYTES)
-    i = AQ_SUM_BYTES(s, a, b, total, y);
+    i = AQ_SUM_BYTES(s, a, b, i, total, y);
 #endif
     for (; i < total; i += AQ_BLOCK) {
         const ptrdiff_t count = (total - i < AQ_BLOCK) ? (total - i) : AQ_BLOCK;

@@ -367,8 +367,8 @@ class Plan:
         ----------
         arrays : sequence of integer arrays (batch, *ONNX shape), checked
         threads : int, at least 1
-            The images of the batch are shared out among so many, or less where there is little to
-            compute.
+            The images of the batch are shared out among so many, or every layer where there are
+            less images; among less threads where there is little to compute.
 
         Returns
         -------
@@ -380,6 +380,10 @@ class Plan:
         threads = max(min(threads, batch * self._products // _LEAST_PRODUCTS), 1)
         room = min(self.room, -(-batch // threads))
         starts = range(0, batch, room)
+        if threads > len(starts) and self._all_steps:
+            for first in starts:
+                self._run_shared(first, min(room, batch - first), stored, results, threads)
+            return results
         threads = min(threads, len(starts))
         if threads == 1:
             self._run_parts(starts, room, stored, results)
@@ -395,6 +399,36 @@ class Plan:
             each.result()
         return results
 
+    @property
+    def _all_steps(self) -> bool:
+        return self._parts == [range(len(self._engine))]
+
+    def _workspace(self, threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an arena, and scratch space for the room or for as many threads."""
+        try:
+            arena, scratch = self._free.pop()
+        except IndexError:
+            arena, scratch = _aligned(self.room * self._arena + SLACK), np.empty(0, np.uint8)
+        size = max(self.room, threads) * self._engine.scratch + SLACK
+        return arena, scratch if len(scratch) >= size else _aligned(size)
+
+    def _run_shared(
+        self,
+        first: int,
+        batch: int,
+        stored: list[np.ndarray],
+        results: list[np.ndarray],
+        threads: int,
+    ) -> None:
+        """Run one part of a batch, every step in several threads."""
+        arena, scratch = self._workspace(threads)
+        for end, array in zip(self._inputs, stored, strict=True):
+            end.write(array, first, arena, self.room, batch)
+        self._engine.run_shared(arena, scratch, self.room, batch, threads)
+        for end, result in zip(self._outputs, results, strict=True):
+            end.read(result, first, arena, self.room, batch)
+        self._free.append((arena, scratch))
+
     def _run_parts(
         self, starts: range, room: int, stored: list[np.ndarray], results: list[np.ndarray]
     ) -> None:
@@ -407,12 +441,7 @@ class Plan:
         room : int
             Images of a part; the last one may have less.
         """
-        try:
-            arena, scratch = self._free.pop()
-        except IndexError:
-            arena, scratch = (
-                _aligned(self.room * size + SLACK) for size in (self._arena, self._engine.scratch)
-            )
+        arena, scratch = self._workspace(1)
         for first in starts:
             batch = min(room, len(results[0]) - first)
             for end, array in zip(self._inputs, stored, strict=True):

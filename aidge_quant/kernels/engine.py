@@ -5,6 +5,7 @@
 
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,31 @@ class Engine:
         arena, scratch : uint8 arrays (room times the bytes of one image, and SLACK more)
         """
         self._steps.run(steps.start, steps.stop, arena, scratch, room, batch)
+
+    def run_shared(
+        self, arena: np.ndarray, scratch: np.ndarray, room: int, batch: int, threads: int
+    ) -> None:
+        """Run all steps on a batch, each shared out among threads.
+
+        Parameters
+        ----------
+        scratch : uint8 array
+            For as many images as there are threads at least.
+        """
+        meeting = compiled.Meeting(threads)
+        arguments = (0, len(self), arena, scratch, room, batch, meeting)
+        with ThreadPoolExecutor(threads - 1) as executor:
+            try:
+                others = [
+                    executor.submit(self._steps.run, *arguments, worker)
+                    for worker in range(1, threads)
+                ]
+                self._steps.run(*arguments, 0)
+            except BaseException:
+                meeting.cancel()
+                raise
+        for each in others:
+            each.result()
 
     # -- what several kinds of steps share ------------------------------------------------------
 

@@ -300,6 +300,8 @@ static void answer(const aq_isa *isa, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         runs[i] = read_step(isa, &steps[i]);
     }
+    memset(&w, 0, sizeof w);
+    w.workers = 1;
     w.room = number();
     w.batch = number();
     w.scratch = room_for((size_t)number());

@@ -13,6 +13,7 @@ from aidge_quant.errors import DataError
 from aidge_quant.integer import plan
 from aidge_quant.integer.plan import STEPS
 from aidge_quant.integer.run import plan_of
+from aidge_quant.kernels import engine
 from aidge_quant.kernels.engine import ISA_VARIABLE, available_isas
 
 ISAS = available_isas()
@@ -103,6 +104,46 @@ def test_threads_share_the_images_of_any_batch(threads, batch, monkeypatch):
     monkeypatch.setattr(plan, "_LEAST_PRODUCTS", 1)
     network = small()
     expect_as_layer_by_layer(network, inputs_for(network, batch, 3), ISAS[0], threads)
+
+
+def test_threads_share_every_layer_of_few_images(isa, monkeypatch):
+    monkeypatch.setattr(plan, "_LEAST_PRODUCTS", 1)
+    for depthwise, form in ((False, "shift"), (True, "shift"), (True, "residual")):
+        for kind in WEIGHTS:
+            for index, (network, seed) in enumerate(around_tiles(form, depthwise, kind)):
+                if index % 3 == 0:
+                    q = inputs_for(network, 1, seed)
+                    expect_as_layer_by_layer(network, q, isa, threads=2 + index % 2)
+
+
+def test_threads_share_every_layer_of_networks(isa, monkeypatch):
+    monkeypatch.setattr(plan, "_LEAST_PRODUCTS", 1)
+
+    @quick
+    @given(integer_networks(max_layers=8), st.integers(0, 1000), st.integers(1, 3))
+    def check(network, seed, batch):
+        expect_as_layer_by_layer(network, inputs_for(network, batch, seed), isa, threads=4)
+
+    check()
+
+
+def test_threads_that_cannot_begin_leave_the_others(monkeypatch):
+    monkeypatch.setattr(plan, "_LEAST_PRODUCTS", 1)
+    network = small()
+    q = inputs_for(network, 1, 0)
+    expected = network.run(q)
+
+    class Full(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            if self._work_queue.qsize() or self._threads:
+                raise RuntimeError("can't start new thread")
+            return super().submit(*arguments)
+
+    monkeypatch.setattr(engine, "ThreadPoolExecutor", Full)
+    with pytest.raises(RuntimeError, match="start new thread"):
+        network.run(q, threads=3)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(network.run(q), expected)
 
 
 def test_several_threads_may_run_one_network():
