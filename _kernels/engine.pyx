@@ -11,7 +11,7 @@ from cpython.buffer cimport (
 )
 from libc.stdint cimport int8_t, int32_t, uint8_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 cdef extern from "host/engine.h":
     ctypedef struct aq_finish:
@@ -83,10 +83,19 @@ cdef extern from "host/engine.h":
         Py_ssize_t room, batch, worker, workers
         aq_barrier* barrier
 
-    int aq_meet(const aq_workspace* workspace) noexcept nogil
-    void aq_leave(aq_barrier* barrier) noexcept nogil
 
     ctypedef void aq_run(const void* step, const aq_workspace* workspace) noexcept nogil
+
+    ctypedef struct aq_step:
+        aq_run* run
+        void* step
+
+    ctypedef struct aq_job:
+        const aq_step* steps
+        Py_ssize_t count
+        aq_workspace workspace
+
+    void aq_run_jobs(aq_job* jobs, Py_ssize_t count) noexcept nogil
 
     ctypedef struct aq_isa:
         const char* name
@@ -120,11 +129,6 @@ def available():
     return names
 
 
-cdef struct Step:
-    aq_run* run
-    void* step
-
-
 cdef extern from "<stdlib.h>":
     void* aligned_alloc(size_t alignment, size_t size) noexcept nogil
 
@@ -140,7 +144,7 @@ cdef class Steps:
     cdef const aq_isa* isa
     cdef void** arrays
     cdef Py_ssize_t array_count, array_room
-    cdef Step* steps
+    cdef aq_step* steps
     cdef Py_ssize_t count, room
 
     def __cinit__(self, str name, Py_ssize_t room):
@@ -150,7 +154,7 @@ cdef class Steps:
             i += 1
         self.isa = aq_isas[i]
         self.room = room
-        self.steps = <Step*>calloc(max(room, 1), sizeof(Step))
+        self.steps = <aq_step*>calloc(max(room, 1), sizeof(aq_step))
         if self.isa == NULL or self.steps == NULL:
             raise MemoryError
 
@@ -304,42 +308,35 @@ cdef class Steps:
          s.value, s.source, s.target) = numbers
 
     def run(
-        self, Py_ssize_t first, Py_ssize_t stop, uint8_t[::1] arena, uint8_t[::1] scratch,
-        Py_ssize_t room, Py_ssize_t batch, Meeting meeting=None, Py_ssize_t worker=0,
+        self, Py_ssize_t first, Py_ssize_t stop, list workspaces, Py_ssize_t room,
+        Py_ssize_t workers,
     ):
-        """Run the steps [first, stop) on a batch, at most ``room``; or one worker's share."""
-        cdef aq_workspace w
-        cdef Py_ssize_t i
-        w.arena, w.scratch = &arena[0], &scratch[0]
-        w.room, w.batch = room, batch
-        w.worker, w.workers, w.barrier = worker, 1, NULL
-        if meeting is not None:
-            w.workers, w.barrier = meeting.workers, meeting.barrier
-        with nogil:
-            for i in range(first, stop):
-                self.steps[i].run(self.steps[i].step, &w)
-                if not aq_meet(&w):
-                    break
+        """Run the steps [first, stop), one thread for each workspace or so many workers in one.
 
-
-cdef class Meeting:
-    """Where so many workers, a thread each, meet after every step."""
-
-    cdef aq_barrier* barrier
-    cdef readonly Py_ssize_t workers
-
-    def __cinit__(self, Py_ssize_t workers):
-        self.workers = workers
-        self.barrier = <aq_barrier*>calloc(1, sizeof(aq_barrier))
-        if self.barrier == NULL:
+        Workspaces are (arena, scratch, batch), uint8 arrays and at most ``room`` images.
+        """
+        cdef aq_job* jobs
+        cdef aq_barrier barrier
+        cdef uint8_t[::1] arena, scratch
+        cdef Py_ssize_t i, count = max(workers, len(workspaces))
+        memset(&barrier, 0, sizeof(barrier))
+        jobs = <aq_job*>calloc(count, sizeof(aq_job))
+        if jobs == NULL:
             raise MemoryError
-
-    def __dealloc__(self):
-        free(self.barrier)
-
-    def cancel(self):
-        """Let the workers that wait go on to their end: not all of them will come."""
-        aq_leave(self.barrier)
+        try:
+            for i in range(count):
+                arena, scratch, jobs[i].workspace.batch = workspaces[i if workers == 1 else 0]
+                jobs[i].steps, jobs[i].count = &self.steps[first], stop - first
+                jobs[i].workspace.arena = &arena[0]
+                jobs[i].workspace.scratch = &scratch[0]
+                jobs[i].workspace.room = room
+                jobs[i].workspace.worker = i if workers > 1 else 0
+                jobs[i].workspace.workers = workers
+                jobs[i].workspace.barrier = &barrier
+            with nogil:
+                aq_run_jobs(jobs, count)
+        finally:
+            free(jobs)
 
 
 cdef void _copy(

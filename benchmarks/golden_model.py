@@ -51,8 +51,9 @@ CASES = {
     "mobilenetv1_025": "mobilenetv1_025",
 }
 CALIBRATION = 32
-#: Seconds that one turn of a contender lasts at least.
-TURN = 0.02
+#: Seconds that one turn of a contender lasts at least, and of rest before it: threads of the one
+#: before may go on waiting for work.
+TURN, REST = 0.02, 0.02
 
 
 def model_and_samples(case):
@@ -155,6 +156,8 @@ def in_turns(runs, rounds):
     found = {name: np.zeros(rounds) for name in runs}
     for turn in range(rounds):
         for name, run in runs.items():
+            time.sleep(REST)
+            run()
             found[name][turn] = seconds(run, counts[name])
     return found
 

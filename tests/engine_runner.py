@@ -49,7 +49,7 @@ class Target:
     def build(self, folder: Path) -> Path:
         """Compile the program into a folder and return its path."""
         objects = []
-        for name, options in {"isas": (), "isa_portable": (), **self.options}.items():
+        for name, options in {"isas": (), "jobs": (), "isa_portable": (), **self.options}.items():
             objects.append(folder / f"{name}.o")
             self._compile("-c", *options, HOST / f"{name}.c", "-o", objects[-1])
         program = folder / "engine_runner"
@@ -174,8 +174,10 @@ class ForeignSteps:
     def depthwise_s8(self, *values) -> None:
         self._steps.append(_message(6, *values))
 
-    def run(self, first, stop, arena, scratch, room, batch) -> None:
-        """Run the steps [first, stop) on a batch, in place."""
+    def run(self, first, stop, workspaces, room, workers) -> None:
+        """Run the steps [first, stop) on a batch in one workspace, in place."""
+        ((arena, scratch, batch),) = workspaces
+        assert workers == 1
         steps = b"".join(self._steps[first:stop])
         end = _message(room, batch, len(scratch), arena)
         found = self._runner.answer(_message(stop - first) + steps + end, len(arena))

@@ -12,6 +12,7 @@
 #ifndef AQ_ENGINE_H
 #define AQ_ENGINE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -153,10 +154,8 @@ typedef struct aq_workspace {
     aq_barrier *barrier;
 } aq_workspace;
 
-/* Wait until all workers are here.  Return whether they are: not where one has left. */
+/* Wait until all workers are here.  Return whether they are: not where one could not begin. */
 int aq_meet(const aq_workspace *workspace);
-/* Let the other workers go on, without this one, which was not begun. */
-void aq_leave(aq_barrier *barrier);
 
 /* Return where the share of a worker in `total` begins, that of the next one where it ends. */
 static inline ptrdiff_t aq_share(ptrdiff_t total, ptrdiff_t worker, ptrdiff_t workers)
@@ -165,6 +164,22 @@ static inline ptrdiff_t aq_share(ptrdiff_t total, ptrdiff_t worker, ptrdiff_t wo
 }
 
 typedef void aq_run(const void *step, const aq_workspace *workspace);
+
+typedef struct aq_step {
+    aq_run *run;
+    void *step;
+} aq_step;
+
+/* Steps to run one after the other in one workspace. */
+typedef struct aq_job {
+    const aq_step *steps;
+    ptrdiff_t count;
+    aq_workspace workspace;
+    pthread_t thread;
+} aq_job;
+
+/* Run jobs, a thread each: batches of their own, or workers that share one. */
+void aq_run_jobs(aq_job *jobs, ptrdiff_t count);
 
 /* An instruction set: how its weights are packed, and the steps compiled for it. */
 typedef struct aq_isa {

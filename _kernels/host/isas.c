@@ -1,6 +1,4 @@
 /* The instruction sets that this build knows, best first. */
-#include <sched.h>
-
 #include "engine.h"
 
 extern const aq_isa aq_portable;
@@ -37,37 +35,6 @@ const aq_isa *const aq_isas[] = {
     &aq_portable,
     NULL
 };
-
-/* Steps are short: a worker that has waited for so many rounds lets other threads run. */
-#define AQ_PATIENCE 2000
-
-int aq_meet(const aq_workspace *workspace)
-{
-    aq_barrier *b = workspace->barrier;
-
-    if (workspace->workers > 1) {
-        const int round = atomic_load(&b->round);
-
-        if (atomic_fetch_add(&b->waiting, 1) + 1 == workspace->workers) {
-            atomic_store(&b->waiting, 0);
-            atomic_fetch_add(&b->round, 1);
-        }
-        for (int i = 0; atomic_load(&b->round) == round; i++) {
-            if (atomic_load(&b->left)) {
-                return 0;
-            }
-            if (i >= AQ_PATIENCE) {
-                sched_yield();
-            }
-        }
-    }
-    return 1;
-}
-
-void aq_leave(aq_barrier *barrier)
-{
-    atomic_store(&barrier->left, 1);
-}
 
 #define AQ_SWAP(type) \
 static void aq_swap_##type(const type *restrict x, ptrdiff_t rows, ptrdiff_t columns, \

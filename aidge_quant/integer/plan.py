@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
 _ALIGNMENT = 64
 #: The images of a batch that run together have this many bytes of tensors at most, so that they
 #: stay in a core's own cache; and there are so many of them at most.
-_CACHE = 512 * 1024
+_CACHE = 600 * 1024
 _ROOM = 16
 #: A thread gets products of this number at least: fewer are computed before it has begun.
-_LEAST_PRODUCTS = 100_000_000
+_LEAST_PRODUCTS = 20_000_000
 
 #: Values of an image up to which the engine has convolutions: it counts offsets in 32 bits, and the
 #: pixels of a strip of tiles may lie in 96 images.
@@ -378,82 +377,62 @@ class Plan:
         results = [np.empty((batch, *end.shape), end.dtype) for end in self._outputs]
         stored = [end.stored(array) for end, array in zip(self._inputs, arrays, strict=True)]
         threads = max(min(threads, batch * self._products // _LEAST_PRODUCTS), 1)
-        room = min(self.room, -(-batch // threads))
-        starts = range(0, batch, room)
-        if threads > len(starts) and self._all_steps:
-            for first in starts:
-                self._run_shared(first, min(room, batch - first), stored, results, threads)
-            return results
-        threads = min(threads, len(starts))
-        if threads == 1:
-            self._run_parts(starts, room, stored, results)
-            return results
-        shares = [starts[i::threads] for i in range(threads)]
-        with ThreadPoolExecutor(threads - 1) as executor:
-            others = [
-                executor.submit(self._run_parts, share, room, stored, results)
-                for share in shares[1:]
-            ]
-            self._run_parts(shares[0], room, stored, results)
-        for each in others:
-            each.result()
+        side_by_side = min(threads, batch)
+        rounds = -(-batch // (self.room * side_by_side))
+        share = -(-batch // (rounds * side_by_side))  # images of a workspace
+        workers = 1 if side_by_side == threads else threads
+        if workers > 1:
+            side_by_side, share = 1, min(batch, self.room)
+        for first in range(0, batch, share * side_by_side):
+            stop = min(first + share * side_by_side, batch)
+            starts = range(first, stop, share)
+            self._run_batches(starts, stop, stored, results, workers)
         return results
 
-    @property
-    def _all_steps(self) -> bool:
-        return self._parts == [range(len(self._engine))]
-
-    def _workspace(self, threads: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return an arena, and scratch space for the room or for as many threads."""
-        try:
-            arena, scratch = self._free.pop()
-        except IndexError:
-            arena, scratch = _aligned(self.room * self._arena + SLACK), np.empty(0, np.uint8)
-        size = max(self.room, threads) * self._engine.scratch + SLACK
-        return arena, scratch if len(scratch) >= size else _aligned(size)
-
-    def _run_shared(
+    def _run_batches(
         self,
-        first: int,
-        batch: int,
+        starts: range,
+        stop: int,
         stored: list[np.ndarray],
         results: list[np.ndarray],
-        threads: int,
+        workers: int,
     ) -> None:
-        """Run one part of a batch, every step in several threads."""
-        arena, scratch = self._workspace(threads)
-        for end, array in zip(self._inputs, stored, strict=True):
-            end.write(array, first, arena, self.room, batch)
-        self._engine.run_shared(arena, scratch, self.room, batch, threads)
-        for end, result in zip(self._outputs, results, strict=True):
-            end.read(result, first, arena, self.room, batch)
-        self._free.append((arena, scratch))
-
-    def _run_parts(
-        self, starts: range, room: int, stored: list[np.ndarray], results: list[np.ndarray]
-    ) -> None:
-        """Run parts of a batch in one workspace and write their outputs, in place.
+        """Run some images of a batch, and write their outputs, in place.
 
         Parameters
         ----------
         starts : range
-            The first image of each part.
-        room : int
-            Images of a part; the last one may have less.
+            The first images of as many workspaces, each with a thread.
+        stop : int
+            The end of the last one.
+        workers : int
+            Above 1 so many threads share the only workspace.
         """
-        arena, scratch = self._workspace(1)
-        for first in starts:
-            batch = min(room, len(results[0]) - first)
+        workspaces = [
+            (*self._workspace(workers), min(first + starts.step, stop) - first) for first in starts
+        ]
+        for first, (arena, _, count) in zip(starts, workspaces, strict=True):
             for end, array in zip(self._inputs, stored, strict=True):
-                end.write(array, first, arena, self.room, batch)
-            for each in self._parts:
-                if isinstance(each, range):
-                    self._engine.run(each, arena, scratch, self.room, batch)
-                else:
-                    self._run_layer(*each, arena, batch)
+                end.write(array, first, arena, self.room, count)
+        for part in self._parts:
+            if isinstance(part, range):
+                self._engine.run(part, workspaces, self.room, workers)
+            else:
+                for arena, _, count in workspaces:
+                    self._run_layer(*part, arena, count)
+        for first, (arena, scratch, count) in zip(starts, workspaces, strict=True):
             for end, result in zip(self._outputs, results, strict=True):
-                end.read(result, first, arena, self.room, batch)
-        self._free.append((arena, scratch))
+                end.read(result, first, arena, self.room, count)
+            self._free.append((arena, scratch))
+
+    def _workspace(self, workers: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return an arena, and scratch space for the room or for as many workers."""
+        try:
+            arena, scratch = self._free.pop()
+        except IndexError:
+            arena, scratch = _aligned(self.room * self._arena + SLACK), np.empty(0, np.uint8)
+        size = max(self.room, workers) * self._engine.scratch + SLACK
+        return arena, scratch if len(scratch) >= size else _aligned(size)
 
     def _run_layer(self, layer: Layer, site: _Site, arena: np.ndarray, batch: int) -> None:
         *inputs, output = (

@@ -5,7 +5,6 @@
 
 import math
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +30,9 @@ _ONE_CHANNEL = np.zeros(256, np.intp)
 Data = tuple[tuple[int, ...], np.dtype]
 #: Where the tensors of a layer lie: its inputs, then its output.
 Places = tuple[int, ...]
+
+#: Tensors, scratch space and images of a batch.
+Workspace = tuple[np.ndarray, np.ndarray, int]
 
 #: Most axes of what ``Engine.move`` copies.
 MOVED_AXES = 4
@@ -98,41 +100,19 @@ class Engine:
     def __len__(self) -> int:
         return len(self._steps)
 
-    def run(
-        self, steps: range, arena: np.ndarray, scratch: np.ndarray, room: int, batch: int
-    ) -> None:
-        """Run some of the steps on a batch of at most ``room`` images.
+    def run(self, steps: range, workspaces: list[Workspace], room: int, workers: int = 1) -> None:
+        """Run some of the steps.
 
         Parameters
         ----------
-        arena, scratch : uint8 arrays (room times the bytes of one image, and SLACK more)
+        workspaces : list of (arena, scratch, batch)
+            uint8 arrays for ``room`` images, and SLACK more, and how many images there are. Each
+            has a thread.
+        workers : int
+            Above 1 so many threads share every step of the only workspace; scratch is for as many
+            images at least.
         """
-        self._steps.run(steps.start, steps.stop, arena, scratch, room, batch)
-
-    def run_shared(
-        self, arena: np.ndarray, scratch: np.ndarray, room: int, batch: int, threads: int
-    ) -> None:
-        """Run all steps on a batch, each shared out among threads.
-
-        Parameters
-        ----------
-        scratch : uint8 array
-            For as many images as there are threads at least.
-        """
-        meeting = compiled.Meeting(threads)
-        arguments = (0, len(self), arena, scratch, room, batch, meeting)
-        with ThreadPoolExecutor(threads - 1) as executor:
-            try:
-                others = [
-                    executor.submit(self._steps.run, *arguments, worker)
-                    for worker in range(1, threads)
-                ]
-                self._steps.run(*arguments, 0)
-            except BaseException:
-                meeting.cancel()
-                raise
-        for each in others:
-            each.result()
+        self._steps.run(steps.start, steps.stop, workspaces, room, workers)
 
     # -- what several kinds of steps share ------------------------------------------------------
 

@@ -13,7 +13,6 @@ from aidge_quant.errors import DataError
 from aidge_quant.integer import plan
 from aidge_quant.integer.plan import STEPS
 from aidge_quant.integer.run import plan_of
-from aidge_quant.kernels import engine
 from aidge_quant.kernels.engine import ISA_VARIABLE, available_isas
 
 ISAS = available_isas()
@@ -125,25 +124,6 @@ def test_threads_share_every_layer_of_networks(isa, monkeypatch):
         expect_as_layer_by_layer(network, inputs_for(network, batch, seed), isa, threads=4)
 
     check()
-
-
-def test_threads_that_cannot_begin_leave_the_others(monkeypatch):
-    monkeypatch.setattr(plan, "_LEAST_PRODUCTS", 1)
-    network = small()
-    q = inputs_for(network, 1, 0)
-    expected = network.run(q)
-
-    class Full(ThreadPoolExecutor):
-        def submit(self, *arguments):
-            if self._work_queue.qsize() or self._threads:
-                raise RuntimeError("can't start new thread")
-            return super().submit(*arguments)
-
-    monkeypatch.setattr(engine, "ThreadPoolExecutor", Full)
-    with pytest.raises(RuntimeError, match="start new thread"):
-        network.run(q, threads=3)
-    monkeypatch.undo()
-    np.testing.assert_array_equal(network.run(q), expected)
 
 
 def test_several_threads_may_run_one_network():
