@@ -28,7 +28,7 @@ _ALIGNMENT = 64
 _CACHE = 600 * 1024
 _ROOM = 16
 #: A thread gets products of this number at least: fewer are computed before it has begun.
-_LEAST_PRODUCTS = 20_000_000
+_LEAST_PRODUCTS = 50_000_000
 
 #: Values of an image up to which the engine has convolutions: it counts offsets in 32 bits, and the
 #: pixels of a strip of tiles may lie in 96 images.
@@ -376,7 +376,11 @@ class Plan:
         batch = len(arrays[0]) if arrays else 1
         results = [np.empty((batch, *end.shape), end.dtype) for end in self._outputs]
         stored = [end.stored(array) for end, array in zip(self._inputs, arrays, strict=True)]
-        threads = max(min(threads, batch * self._products // _LEAST_PRODUCTS), 1)
+        if threads > 1:
+            threads = max(min(threads, batch * self._products // _LEAST_PRODUCTS), 1)
+        if threads == 1 and batch <= self.room:  # the quickest way for what is called most
+            self._run_batches(range(0, batch, batch), batch, stored, results, 1)
+            return results
         side_by_side = min(threads, batch)
         rounds = -(-batch // (self.room * side_by_side))
         share = -(-batch // (rounds * side_by_side))  # images of a workspace

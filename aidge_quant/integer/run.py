@@ -213,6 +213,7 @@ def _checked_inputs(network: IntegerNetwork, q: Arrays) -> list[np.ndarray]:
     return list(arrays.values())
 
 
+_WHOLE = (int, np.integer)
 _PLANS: WeakKeyDictionary[IntegerNetwork, Plan] = WeakKeyDictionary()
 
 
@@ -248,7 +249,7 @@ def run_network(
     ShapeError, DtypeError, DataError
         If the input does not fit the network, or ``threads`` is not a whole number from 1.
     """
-    if not isinstance(threads, int | np.integer) or threads < 1:
+    if not isinstance(threads, _WHOLE) or threads < 1:
         raise DataError(f"threads is {threads!r}, expected a whole number from 1")
     if intermediates:
         return _layer_by_layer(network, _checked_inputs(network, q))
@@ -257,7 +258,10 @@ def run_network(
         arrays = [q]
     else:
         arrays = _checked_inputs(network, q)
-    return bare(dict(zip(network.output_names, plan.run(arrays, int(threads)), strict=True)))
+    results = plan.run(arrays, int(threads))
+    if len(results) == 1:
+        return results[0]
+    return dict(zip(network.output_names, results, strict=True))
 
 
 def _layer_by_layer(network: IntegerNetwork, arrays: Sequence[np.ndarray]) -> tuple[Any, dict]:
