@@ -37,6 +37,10 @@ def requantization(rng, channels, form):
         multiplier = rng.integers(1 << 30, (1 << 31) - 1, channels, dtype=np.int32)
         shift = rng.integers(31, 36, channels).astype(np.int8)
         return Requantization(shift, multiplier, -5, -120, 127)
+    if form == "huge sums":
+        multiplier = rng.integers((1 << 31) - 1000, (1 << 31) - 1, channels, dtype=np.int32)
+        shift = rng.choice([31, 32, 33, 34, 40, 52, 55, 60], channels).astype(np.int8)
+        return Requantization(shift, multiplier, 1, -128, 127)
     if form == "small shift":  # of a multiplier: sums leave 32 bits in between
         multiplier = rng.integers(1 << 30, (1 << 31) - 1, channels, dtype=np.int32)
         shift = rng.integers(25, 32, channels).astype(np.int8)
@@ -63,6 +67,9 @@ def convolution(rng, case, kind=dtype.int8):
     taps = (kernel, kernel, channels) if depthwise else (out, kernel, kernel, channels)
     weight = rng.choice(WEIGHTS[kind], taps).astype(np.int8)
     bias = rng.integers(-(1 << 16), 1 << 16, out, dtype=np.int32)
+    if form == "huge sums":  # with those of weights and data close to what 32 bits hold
+        left = 1 << (26 if kind is dtype.int8 else 29)
+        bias = rng.choice([-1, 1], out).astype(np.int32) * np.int32((1 << 31) - left)
     step, padding = requantization(rng, out, form), (before, before, after, after)
     begin = (weight, dtype.int8, bias, step, (stride, stride), (1, 1), padding)
     tensors, inputs, factor = [source], ("x",), None
@@ -99,5 +106,13 @@ def sums():
             yield IntegerNetwork("one", tensors, (layer,), inputs, ("y",), inputs, ("y",)), index
 
 
-FORMS = ("shift", "capped", "multiplier", "large multiplier", "small shift", "residual")
+FORMS = (
+    "shift",
+    "capped",
+    "multiplier",
+    "large multiplier",
+    "small shift",
+    "huge sums",
+    "residual",
+)
 SIZES = (1, 3, 4, 8, 15, 16, 17, 24, 32, 40, 48, 64, 65, 96, 130, 160)

@@ -164,11 +164,11 @@ static void aq_finish_tile_vectors(const aq_finish *f, ptrdiff_t first, ptrdiff_
 /* --- In registers: what int8 networks mostly have */
 
 /* Multipliers of 16 lanes with shifts of 31 or more, which no result leaves int32 with: products of
- * the even and of the odd lanes, and the shifts that leave the result in the lower half, and of
- * twice the product in the upper half.
+ * the even and of the odd lanes, and the shifts that leave the result in the lower and in the upper
+ * half; for the latter a shift of 31 is one to the left, which a product of that shift has room for.
  */
 typedef struct aq_multiplier {
-    __m512i even, odd, even_half, odd_half, even_shift, odd_shift;
+    __m512i even, odd, even_half, odd_half, even_shift, odd_left, odd_shift;
 } aq_multiplier;
 
 static inline __attribute__((always_inline)) aq_multiplier aq_multiplier_of(
@@ -179,11 +179,15 @@ static inline __attribute__((always_inline)) aq_multiplier aq_multiplier_of(
     const __m512i least = _mm512_set1_epi64(31);
     const __m512i half = _mm512_set1_epi64(INT64_C(1) << 30);
     const __m512i even_shift = _mm512_and_si512(n, _mm512_set1_epi64(0xFFFFFFFF));
-    const __m512i odd_shift = _mm512_sub_epi64(_mm512_srli_epi64(n, 32), least);
+    const __m512i more = _mm512_sub_epi64(_mm512_srli_epi64(n, 32), least);
+    const __m512i odd_shift = _mm512_max_epi64(_mm512_sub_epi64(more, _mm512_set1_epi64(1)),
+            _mm512_setzero_si512());
+    const __m512i odd_left = _mm512_sub_epi64(_mm512_set1_epi64(1),
+            _mm512_min_epi64(more, _mm512_set1_epi64(1)));
 
     return (aq_multiplier){factor, _mm512_srli_epi64(factor, 32),
         _mm512_sllv_epi64(half, _mm512_sub_epi64(even_shift, least)),
-        _mm512_sllv_epi64(half, odd_shift), even_shift, odd_shift};
+        _mm512_sllv_epi64(half, more), even_shift, odd_left, odd_shift};
 }
 
 static inline __attribute__((always_inline)) __m512i aq_multiplied(__m512i t, aq_multiplier m)
@@ -193,7 +197,7 @@ static inline __attribute__((always_inline)) __m512i aq_multiplied(__m512i t, aq
             m.odd_half);
 
     return _mm512_mask_blend_epi32(0xAAAA, _mm512_srav_epi64(even, m.even_shift),
-            _mm512_srav_epi64(_mm512_add_epi64(odd, odd), m.odd_shift));
+            _mm512_srav_epi64(_mm512_sllv_epi64(odd, m.odd_left), m.odd_shift));
 }
 
 /* Whether a requantization is one of those. */
