@@ -40,9 +40,10 @@ def integers_of(graph, true_integers=True):
 
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("channels", [False, True])
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_integer_network_computes_what_was_trained(name, shift, bits):
-    graph = trained(name, bits, power_of_two=shift)
+def test_integer_network_computes_what_was_trained(name, shift, channels, bits):
+    graph = trained(name, bits, power_of_two=shift, channel_wise=channels)
     fake, exact = run(graph, X), integers_of(graph)
     network = aq.lower(exact)
     out = network.run(network.quantize_input(X))
