@@ -56,7 +56,8 @@ def setup_quantizers(
     power_of_two : bool
         Train with steps that are powers of two, so that every layer of the integer network ends in
         one shift and computes exactly what was trained; pools whose count is no power of two keep a
-        multiplier. Needs ``fold_batch_norms``.
+        multiplier. A BatchNorm that trains gives each channel a shift of its own:
+        ``align_batch_norms`` during training and ``freeze_batch_norms`` are then needed.
     fold_batch_norms : bool
         Fold BatchNorm before training; biases then train in the units of their accumulators, so
         that the integer network computes what was trained. Else BatchNorm trains, which serves
@@ -87,8 +88,6 @@ def setup_quantizers(
     store them.
     """
     twin = network.clone()
-    if power_of_two and not fold_batch_norms:
-        raise DataError("power_of_two needs fold_batch_norms: a BatchNorm scales every channel")
     if channel_wise and not fold_batch_norms:
         raise DataError("channel_wise needs fold_batch_norms: a BatchNorm scales every channel")
     require_bits(joined_bits, "joined_bits")

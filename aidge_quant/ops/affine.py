@@ -22,6 +22,7 @@ from aidge_quant.ops.base import (
 from aidge_quant.ops.unfolding import data_gradient, sum_windows, weight_gradient
 from aidge_quant.ops.windows import output_sizes, pad_spatial, taps
 
+
 def exact(array: np.ndarray) -> np.ndarray:
     """Return integers as float64, in which sums of products below 2**53 are exact; floats as is."""
     return array.astype(np.float64) if array.dtype.kind in "iu" else array

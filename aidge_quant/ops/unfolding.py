@@ -145,9 +145,7 @@ def _channel_weight_gradient(
     return result
 
 
-def _portions(
-    count: int, size: int, values: int = COLUMN_VALUES
-) -> Iterator[tuple[slice, int]]:
+def _portions(count: int, size: int, values: int = COLUMN_VALUES) -> Iterator[tuple[slice, int]]:
     """Yield slices of samples of so many unfolded values each, and how many each has."""
     step = max(1, values // size)
     for start in range(0, count, step):

@@ -7,6 +7,10 @@ from aidge_quant.executor import infer_shapes
 from aidge_quant.graph import GraphView, Node
 from aidge_quant.ops import FC, BatchNorm, Producer
 from aidge_quant.ops.learned_quantization import initial_step, nearest_power_of_two
+from aidge_quant.training.parameters import set_value
+
+#: With a variance of 1 - epsilon, which float32 holds, their sum is 1 and changes no bit.
+FACTOR = BatchNorm(2.0**-17)
 
 
 def separate_channels(network: GraphView, layer: Node, largest: int, power_of_two: bool) -> None:
@@ -56,23 +60,37 @@ def separate_channels(network: GraphView, layer: Node, largest: int, power_of_tw
     factors = factors.astype(np.float32)
     shape = [1] * weight.ndim
     shape[axis] = -1
-    _divide(network, layer, 1, factors.reshape(shape))
+    _divide(layer.input(1).node, factors.reshape(shape))
     if layer.has_input(2):
-        _divide(network, layer, 2, factors)
-    zeros, ones = np.zeros_like(factors), np.ones_like(factors)
-    parts = {"factor": factors, "bias": zeros, "mean": zeros, "variance": ones}
-    constants = [
+        _divide(layer.input(2).node, factors)
+    name = network.unique_name(f"{layer.name}_channels")
+    constants = factor_constants(network, name, factors, np.zeros_like(factors))
+    network.insert_after(layer, FACTOR, name, constants)
+
+
+def factor_constants(
+    network: GraphView, name: str, factor: np.ndarray, term: np.ndarray
+) -> list[Node]:
+    """Add, in place, and return the producers with which ``FACTOR`` is factor * x + term.
+
+    Parameters
+    ----------
+    name : str
+        What the names of the producers begin with.
+    factor, term : float array (channels,)
+    """
+    ones = np.ones_like(factor)
+    parts = {"factor": factor, "bias": term, "mean": 0 * ones, "variance": ones - FACTOR.epsilon}
+    return [
         network.add(
-            Producer(value, constant=True), (), network.unique_name(f"{layer.name}_channels_{part}")
+            Producer(value.astype(np.float32), constant=True),
+            (),
+            network.unique_name(f"{name}_{part}"),
         )
         for part, value in parts.items()
     ]
-    name = network.unique_name(f"{layer.name}_channels")
-    network.insert_after(layer, BatchNorm(0.0), name, constants)
 
 
-def _divide(network: GraphView, layer: Node, slot: int, factors: np.ndarray) -> None:
-    source = layer.input(slot).node
-    value = (source.operator.value / factors).astype(source.operator.value.dtype)
-    name = network.unique_name(f"{source.name}_unit")
-    network.set_input(layer, slot, network.add(Producer(value), (), name))
+def _divide(source: Node, factors: np.ndarray) -> None:
+    value = source.operator.value
+    set_value(source, (value / factors).astype(value.dtype))
