@@ -198,7 +198,8 @@ RESNET8 = Task(
     moved(4, mirror=True),
     (
         Phase("bn", 22, Adam(1e-3)),
-        Phase("frozen", 3, Adam(1e-4), lsq.freeze_batch_norms),
+        Phase("again", 14, Adam(5e-4), None, (Kind.STEP,)),
+        Phase("frozen", 2, Adam(5e-5), lsq.freeze_batch_norms, (Kind.STEP,)),
     ),
     {"fold_batch_norms": False},
     taught=True,
