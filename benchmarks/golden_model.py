@@ -10,8 +10,8 @@ All contenders take turns, many rounds long; shown are medians, and medians of t
 round: above 1 the golden model is faster.  The peers round otherwise: this compares work, not
 results.
 
-With ``--quantization`` it times ``quantize_network`` beside quantize_static instead (MinMax, 256
-images of resnet20), in turns as well.
+With ``--quantization`` it times ``quantize_network`` instead, beside quantize_static and, where it
+is installed, Aidge (MinMax, 256 images of resnet20), reading the model included, in turns as well.
 """
 
 import argparse
@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT / "tests"))  # the table of networks and data is the
 
 import imagenet_networks  # noqa: E402
 import networks  # noqa: E402
+import peer_aidge  # noqa: E402
 import peer_tflite  # noqa: E402
 import shared_data  # noqa: E402
 from peer_onnxruntime import ACTIVATIONS, OPSET, Samples, without_softmax  # noqa: E402
@@ -207,15 +208,22 @@ def quantization(rounds, folder):
     def peer():
         quantize_peer(path, folder / "peer.onnx", images, QuantType.QInt8)
 
-    times = {"ours": [], "peer": []}
+    def reference():
+        peer_aidge.quantize(path, images)
+
+    runs = {"quantize_network": own, "quantize_static": peer}
+    if peer_aidge.available():
+        runs["Aidge"] = reference
+    times = {name: [] for name in runs}
     for _ in range(rounds):
-        for name, run in (("ours", own), ("peer", peer)):
+        for name, run in runs.items():
             times[name].append(seconds(run, 1))
-    own_time, peer_time = (float(np.median(times[name])) for name in ("ours", "peer"))
-    return (
-        f"resnet20, {len(images)} images, MinMax: quantize_network {own_time:.2f} s, "
-        f"quantize_static {peer_time:.2f} s, ratio {peer_time / own_time:.2f}"
-    )
+    own_times = np.array(times.pop("quantize_network"))
+    line = f"resnet20, {len(images)} images, MinMax: quantize_network {np.median(own_times):.2f} s"
+    for name, found in times.items():
+        ratio = np.median(found / own_times)
+        line += f", {name} {np.median(found):.2f} s (ratio {ratio:.2f})"
+    return line
 
 
 def main():

@@ -4,10 +4,12 @@ Tasks, all by LSQ, first and last layers and sums with 8 bits:
 
 - ``mnist``: a LeNet-size network, trained in float from random weights, then with quantizers; all
   60,000 images of mnist_train, tested on the 2000 of mnist_small.
-- ``resnet8``: resnet8_cifar10 as it is published, trained on with quantizers on the 10,000 images
-  of cifar10_train10k (moved and mirrored), tested on the 2000 of cifar10_small. It learns what the
-  float network says of each image, not the labels. Steps are powers of two, so that every layer
-  ends in one shift.
+- ``resnet8``: resnet8_cifar10 as it is published, with its BatchNorm (resnet8_cifar10_bn), trained
+  on with quantizers on the 10,000 images of cifar10_train10k (moved and mirrored), tested on the
+  2000 of cifar10_small. It learns the logits that the float network has for each image, not the
+  labels. A few epochs without statistics of BatchNorm end it.
+- ``resnet8-shifts``: the same with steps that are powers of two, so that every channel ends in one
+  shift. BatchNorm is aligned to powers of two before the training and once within it.
 - ``mlp``: the mlp of the reference nets, on the digits of scikit-learn that are not among its 500
   test images.
 
@@ -21,10 +23,10 @@ the method is worth, not how near we are to them.
 
 import argparse
 import dataclasses
-import os
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,18 @@ import numpy as np
 import aidge_quant as aq
 from aidge_quant import lsq, ops
 from aidge_quant.graph import GraphView
-from aidge_quant.training import SGD, Adam, Epoch, Group, checkpoint, fit
+from aidge_quant.recipes import remove_trailing_softmax
+from aidge_quant.training import (
+    SGD,
+    Adam,
+    Epoch,
+    Group,
+    Kind,
+    Optimizer,
+    checkpoint,
+    fit,
+    mean_squared_error,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the table of networks and data is the tests' own
@@ -149,11 +162,62 @@ def published(name):
     return lambda options, train: aq.load_onnx(networks.NETWORKS[name].file())
 
 
-#: By task: data, float network, augmentation, optimizer, and whether steps are powers of two.
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """One call of ``fit``, its rate going down to 0, and what happens to BatchNorm before it.
+
+    ``at_rest``: kinds of parameters that do not train; "scale" are the scales of BatchNorm.
+    """
+
+    name: str
+    epochs: int
+    optimizer: Optimizer
+    before: Callable[[GraphView], None] | None = None
+    at_rest: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Data, float network, augmentation, phases, and how the quantizers are set up."""
+
+    data: Callable
+    network: Callable
+    augment: Callable | None
+    phases: tuple[Phase, ...]
+    setup: dict = dataclasses.field(default_factory=dict)
+    taught: bool = False  #: by the float network, not by labels
+
+
+def one_phase(optimizer, epochs=10):
+    return (Phase("quantizers", epochs, optimizer),)
+
+
+RESNET8 = Task(
+    cifar_data,
+    published("resnet8_cifar10_bn"),
+    moved(4, mirror=True),
+    (
+        Phase("bn", 22, Adam(1e-3)),
+        Phase("again", 14, Adam(5e-4), None, (Kind.STEP,)),
+        Phase("frozen", 2, Adam(5e-5), lsq.freeze_batch_norms, (Kind.STEP,)),
+    ),
+    {"fold_batch_norms": False},
+    taught=True,
+)
+
 TASKS = {
-    "mnist": (mnist_data, trained_lenet, moved(2, mirror=False), SGD(0.02, 1e-4), False),
-    "resnet8": (cifar_data, published("resnet8_cifar10"), moved(4, mirror=True), Adam(3e-4), True),
-    "mlp": (mlp_data, published("mlp"), None, SGD(0.01, 1e-4), False),
+    "mnist": Task(mnist_data, trained_lenet, moved(2, mirror=False), one_phase(SGD(0.02, 1e-4))),
+    "resnet8": RESNET8,
+    "resnet8-shifts": dataclasses.replace(
+        RESNET8,
+        phases=(
+            Phase("bn", 8, Adam(1e-3), lsq.align_batch_norms),
+            Phase("aligned", 14, Adam(7e-4), lsq.align_batch_norms, ("scale", Kind.STEP)),
+            Phase("frozen", 3, Adam(1e-4), lsq.freeze_batch_norms, (Kind.STEP,)),
+        ),
+        setup={"fold_batch_norms": False, "power_of_two": True},
+    ),
+    "mlp": Task(mlp_data, published("mlp"), None, one_phase(SGD(0.01, 1e-4))),
 }
 
 
@@ -170,10 +234,19 @@ def first_weights(graph, images, optimizer):
     return Group(names, 1 / largest ** (1 if isinstance(optimizer, Adam) else 2))
 
 
-class Taught:
-    """Epochs of augmented images with the probabilities that a float network gives them.
+def resting(graph, kinds):
+    """Return the group of the parameters that do not train."""
+    members = [kind for kind in kinds if kind != "scale"]
+    if "scale" in kinds:
+        norms = (node for node in graph.topological() if isinstance(node.operator, ops.BatchNorm))
+        members += [node.input(1).node.name for node in norms]
+    return [Group(tuple(members), 0.0)] if members else []
 
-    Each call returns the batches of the next epoch; they depend on its number only.
+
+class Taught:
+    """Epochs of augmented images with the logits that a float network gives them.
+
+    Each call returns the batches of the next epoch; they depend on seed and number of it only.
     """
 
     def __init__(self, teacher, images, augment, seed, done, size=64):
@@ -193,7 +266,7 @@ class Taught:
         order = rng.permutation(len(self.images))
         for start in range(0, len(order), self.size):
             x = self.augment(rng, self.images[order[start : start + self.size]])
-            yield x, aq.run(self.teacher, x)  # resnet8_cifar10 ends in a Softmax
+            yield x, aq.run(self.teacher, x)
 
 
 def epochs_done(path):
@@ -224,16 +297,66 @@ def right(logits, labels):
     return f"{int((logits.argmax(axis=1) == labels).sum())} of {len(labels)}"
 
 
-def measure(options):
-    data, network, augment, optimizer, shifts = TASKS[options.task]
+class Told:
+    """Prints the epochs, with their seconds, and ends the run after so many of them."""
+
+    def __init__(self, most):
+        self.most, self.seconds, self.last = most, [], time.perf_counter()
+
+    def __call__(self, view, epoch):
+        """Print an epoch; True ends the training."""
+        self.seconds.append(time.perf_counter() - self.last)
+        self.last = time.perf_counter()
+        told(view, epoch)
+        return self.stopped
+
+    @property
+    def stopped(self):
+        """Whether the run has had all the epochs that it may have."""
+        return self.most is not None and len(self.seconds) >= self.most
+
+
+def train_phase(graph, phase, task, options, number, train, teacher, telling):
+    """Train a phase; return whether it came to its end."""
+    optimizer, epochs = phase.optimizer, phase.epochs
     if options.rate is not None:
         optimizer = dataclasses.replace(optimizer, rate=options.rate)
-    train, (images, labels) = data()
-    graph = network(options, train)
+    if len(task.phases) == 1 and options.epochs is not None:
+        epochs = options.epochs
+    path = options.checkpoint
+    if len(task.phases) > 1:
+        path = beside(path, phase.name)
+    if phase.before is not None:
+        phase.before(graph)
+    seed = options.seed + 1000 * number
+    taught, how = train, {"augment": task.augment}
+    if task.taught:
+        taught = Taught(teacher, train[0], task.augment, seed, epochs_done(path))
+        how = {"loss": mean_squared_error}
+    print(f"{phase.name}: {epochs} epochs, {optimizer}", flush=True)
+    history = fit(
+        graph,
+        taught,
+        epochs=epochs,
+        optimizer=optimizer,
+        groups=[first_weights(graph, train[0], optimizer), *resting(graph, phase.at_rest)],
+        seed=seed,
+        callbacks=(telling,),
+        checkpoint=path,
+        **how,
+    )
+    return len(history) == epochs
+
+
+def measure(options):
+    task = TASKS[options.task]
+    train, (images, labels) = task.data()
+    graph = task.network(options, train)
+    remove_trailing_softmax(graph)
     teacher = graph.clone()
     expected = outputs(graph, images)
     setting = f"W{options.weights}A{options.activations}"
-    print(f"{options.task}, LSQ {setting}, {optimizer}, seed {options.seed}")
+    print(f"{options.task}, LSQ {setting}, seed {options.seed}")
     print(f"float     {right(expected, labels)}", flush=True)
     lsq.setup_quantizers(
         graph,
@@ -241,34 +364,15 @@ def measure(options):
         activation_bits=options.activations,
         first_bits=8,
         last_bits=8,
-        power_of_two=shifts,
         calibration=train[0][:256],
+        **task.setup,
     )
-    times = [time.perf_counter()]
-
-    def timed(view, epoch):
-        times.append(time.perf_counter())
-        told(view, epoch)
-        return options.stop_after is not None and len(times) > options.stop_after
-
-    taught = train
-    if options.task == "resnet8":
-        done = epochs_done(options.checkpoint)
-        taught, augment = Taught(teacher, train[0], augment, options.seed, done), None
-    history = fit(
-        graph,
-        taught,
-        epochs=options.epochs,
-        optimizer=optimizer,
-        groups=[first_weights(graph, train[0], optimizer)],
-        augment=augment,
-        seed=options.seed,
-        callbacks=(timed,),
-        checkpoint=options.checkpoint,
-    )
-    if len(history) < options.epochs:
-        print(f"stopped after epoch {len(history)} of {options.epochs}; --checkpoint goes on")
-        return
+    telling = Told(options.stop_after)
+    for number, phase in enumerate(task.phases):
+        ended = train_phase(graph, phase, task, options, number, train, teacher, telling)
+        if not ended or (telling.stopped and phase is not task.phases[-1]):
+            print(f"stopped after {len(telling.seconds)} epochs; --checkpoint goes on")
+            return
     fake = outputs(graph, images)
     print(f"trained   {right(fake, labels)}")
     lsq.post_training_transform(graph, True)
@@ -280,10 +384,9 @@ def measure(options):
     print(f"as trained {(real.argmax(1) == fake.argmax(1)).mean():.2%}", end=", ")
     most, size = np.abs(real - fake).max(), np.abs(fake).max()
     print(f"largest difference from trained {most:.2g}, largest output {size:.3g}")
-    seconds = np.diff(times)
-    if len(seconds):
-        shown = f"{min(seconds):.1f} to {max(seconds):.1f}"
-        print(f"{options.epochs} epochs, {shown} s each on {os.cpu_count()} cores", end=", ")
+    if telling.seconds:
+        shown = f"{min(telling.seconds):.1f} to {max(telling.seconds):.1f}"
+        print(f"{len(telling.seconds)} epochs, {shown} s each", end=", ")
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     print("\npublished, on other networks and data:")
     for source, where, float_, found in PUBLISHED:
@@ -296,9 +399,9 @@ def main():
     add("task", choices=TASKS)
     add("--weights", type=int, default=4, help="bits")
     add("--activations", type=int, default=4, help="bits")
-    add("--epochs", type=int, default=10, help="with quantizers")
+    add("--epochs", type=int, help="with quantizers, in tasks of one phase; default: 10")
     add("--float-epochs", type=int, default=6, help="before, where the float network is trained")
-    add("--rate", type=float, help="of the optimizer, in place of that of the task")
+    add("--rate", type=float, help="of the optimizer, in place of those of the task")
     add("--seed", type=int, default=0)
     add("--checkpoint", type=Path, help="written after each epoch; an earlier training goes on")
     add("--stop-after", type=int, metavar="EPOCHS", help="end this run then")

@@ -8,7 +8,14 @@ from aidge_quant.errors import DataError
 from aidge_quant.executor import Arrays
 from aidge_quant.graph import GraphView, Node
 from aidge_quant.ops import LSQ, BiasQuantizer, Producer
-from aidge_quant.qat.bits import LayerBits, bits_of_layers, require_bits, weight_range
+from aidge_quant.qat.bits import (
+    LayerBits,
+    bits_of_layers,
+    inner_layers,
+    require_bits,
+    weight_range,
+)
+from aidge_quant.qat.channels import separate_channels
 from aidge_quant.qat.prepare import prepare_training
 from aidge_quant.qat.sites import find_sites, place, quantizer_of
 from aidge_quant.training.gradients import calibration_feeds, initialize
@@ -25,6 +32,7 @@ def setup_quantizers(
     joined_bits: int = 8,
     power_of_two: bool = False,
     fold_batch_norms: bool = True,
+    channel_wise: bool = False,
     calibration: Arrays | None = None,
 ) -> None:
     """Insert, in place, the LSQ quantizers that a network trains with.
@@ -48,12 +56,18 @@ def setup_quantizers(
     power_of_two : bool
         Train with steps that are powers of two, so that every layer of the integer network ends in
         one shift and computes exactly what was trained; pools whose count is no power of two keep a
-        multiplier. Needs ``fold_batch_norms``.
+        multiplier. A BatchNorm that trains gives each channel a shift of its own:
+        ``align_batch_norms`` during training and ``freeze_batch_norms`` are then needed.
     fold_batch_norms : bool
         Fold BatchNorm before training; biases then train in the units of their accumulators, so
         that the integer network computes what was trained. Else BatchNorm trains, which serves
         depthwise layers and few bits, and becomes a factor for each channel at the end; call
         ``freeze_batch_norms`` before a last phase of training, so that nothing is lost then.
+    channel_wise : bool
+        Give every output channel of a weight a unit of its own: the step of the layer, which
+        trains, times a constant that follows from the weights now, with ``power_of_two`` a power of
+        two. Layers of 4 bits and fewer lose much less. Not for layers that only outputs of the
+        network read, which keep their accumulator. Needs ``fold_batch_norms``.
     calibration : array (batch, *shape), or a mapping of them by input name, optional
         Samples as the network is fed. They set the steps at once, and an input without negative
         values takes unsigned integers. Without them the input is signed and the first forward of
@@ -74,8 +88,8 @@ def setup_quantizers(
     store them.
     """
     twin = network.clone()
-    if power_of_two and not fold_batch_norms:
-        raise DataError("power_of_two needs fold_batch_norms: a BatchNorm scales every channel")
+    if channel_wise and not fold_batch_norms:
+        raise DataError("channel_wise needs fold_batch_norms: a BatchNorm scales every channel")
     require_bits(joined_bits, "joined_bits")
     prepare_training(twin, fold_batch_norms)
     default = LayerBits(nb_bits, nb_bits if activation_bits is None else activation_bits)
@@ -83,6 +97,9 @@ def setup_quantizers(
     signed = calibration is None or any(
         array.min() < 0 for array in calibration_feeds(twin, calibration).values()
     )
+    if channel_wise:
+        for layer in inner_layers(twin):
+            separate_channels(twin, layer, weight_range(bits[layer].weight)[1], power_of_two)
     steps: dict[int, Node] = {}
     for site in find_sites(twin, bits, joined_bits, signed):
         count = site.bits

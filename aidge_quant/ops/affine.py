@@ -1,6 +1,5 @@
 """Operators that weight and sum: convolutions and matrix products."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,11 +19,8 @@ from aidge_quant.ops.base import (
     present,
     require_rank,
 )
-from aidge_quant.ops.unfolding import data_gradient, weight_gradient
-from aidge_quant.ops.windows import output_sizes, pad_spatial, sliding, taps
-
-#: How many unfolded values a convolution holds at a time (16 MB of float32).
-COLUMN_VALUES = 2**22
+from aidge_quant.ops.unfolding import data_gradient, sum_windows, weight_gradient
+from aidge_quant.ops.windows import output_sizes, pad_spatial, taps
 
 
 def exact(array: np.ndarray) -> np.ndarray:
@@ -102,8 +98,11 @@ class Conv(AffineOperator):
         (shape,) = self.infer_shapes(x.shape, weight.shape)
         padded, kernel = pad_spatial(exact(x), self.padding, 0), exact(weight)
         single = weight.shape[1] == 1 and self.groups > 1
-        sum_up = self._each_channel if single else self._columns
-        result = sum_up(padded, kernel, shape)
+        if single:
+            result = self._each_channel(padded, kernel, shape)
+        else:
+            arguments = (self.stride, self.dilation, shape[2:], self.groups)
+            result = sum_windows(padded, kernel, *arguments)
         if bias is not None:
             result += exact(bias).reshape(-1, *(1,) * (x.ndim - 2))
         return as_accumulator(result, x)
@@ -130,26 +129,6 @@ class Conv(AffineOperator):
         for tap, seen in taps(padded, *arguments):
             factor = filters[tap].reshape(self.groups, multiple, *ones)
             result += seen[:, :, None] * factor
-        return result.reshape(shape)
-
-    def _columns(self, padded: np.ndarray, kernel: np.ndarray, shape: Shape) -> np.ndarray:
-        """Convolve by matrix products over unfolded windows, some samples at a time."""
-        outputs, rank, size = shape[2:], len(shape) - 2, kernel.shape[1]
-        windows = sliding(padded, kernel.shape[2:], self.stride, self.dilation, outputs)
-        # (batch, in, *outputs, *window) -> (in, *window, batch, *outputs)
-        windows = windows.transpose(1, *range(2 + rank, 2 + 2 * rank), 0, *range(2, 2 + rank))
-        positions, rows = math.prod(outputs), math.prod(kernel.shape[1:])
-        result = np.empty((shape[0], self.groups, shape[1] // self.groups, positions), padded.dtype)
-        matrices = kernel.reshape(self.groups, -1, rows)
-        step = max(1, COLUMN_VALUES // (rows * positions))
-        for start in range(0, shape[0], step):
-            samples = slice(start, min(start + step, shape[0]))
-            count = samples.stop - start
-            for group, matrix in enumerate(matrices):
-                part = windows[group * size : (group + 1) * size]
-                part = part[(slice(None),) * (1 + rank) + (samples,)]
-                product = matrix @ part.reshape(rows, count * positions)
-                result[samples, group] = product.reshape(-1, count, positions).swapaxes(0, 1)
         return result.reshape(shape)
 
     def _outputs(self, data: Shape, weight: Shape) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Gradients of convolutions, by matrix products over unfolded windows."""
+"""Convolutions and their gradients, by matrix products over unfolded windows."""
 
 import math
 from collections.abc import Iterator
@@ -6,12 +6,60 @@ from collections.abc import Iterator
 import numpy as np
 
 from aidge_quant.kernels import fold, unfold
+from aidge_quant.kernels.unfolding import FLOATS
 from aidge_quant.ops.windows import Sizes, pad_spatial, taps
 
 #: How many unfolded values are held at a time: 2 MB of float32, about what a cache holds.
 COLUMN_VALUES = 2**19
 
+#: The same where samples share a matrix product: it reads the weights once for all of them.
+JOINED_VALUES = 2**22
+
+#: From so many positions on, each sample has a matrix product of its own.
+OWN_PRODUCT = 128
+
 Geometry = tuple[Sizes, Sizes, Sizes]  #: stride, dilation, padding
+
+
+def sum_windows(
+    padded: np.ndarray,
+    weight: np.ndarray,
+    stride: Sizes,
+    dilation: Sizes,
+    outputs: Sizes,
+    groups: int,
+) -> np.ndarray:
+    """Return a convolution without bias.
+
+    Parameters
+    ----------
+    padded : float array (batch, in, *spatial)
+    weight : float array (out, in / groups, *window)
+    stride, dilation, outputs : tuple of int, one a spatial axis
+    groups : int
+
+    Returns
+    -------
+    float array (batch, out, *outputs)
+    """
+    window, rows, positions = weight.shape[2:], math.prod(weight.shape[1:]), math.prod(outputs)
+    matrices = weight.reshape(groups, -1, rows)
+    result = np.empty((len(padded), *matrices.shape[:2], positions), padded.dtype)
+    as_they_are = math.prod(window) == 1 and padded.shape[2:] == outputs
+    padded, plane = _plane(padded), _plane_geometry(window, stride, dilation, outputs)
+    alone = positions >= OWN_PRODUCT
+    values = COLUMN_VALUES if alone else JOINED_VALUES
+    for samples, count in _portions(len(padded), rows * groups * positions, values):
+        columns = padded[samples] if as_they_are else _columns(padded[samples], plane)
+        columns = columns.reshape(count, groups, rows, positions)
+        if alone:
+            np.matmul(matrices, columns, out=result[samples])
+            continue
+        for group, matrix in enumerate(matrices):
+            joined = columns[:, group].swapaxes(0, 1).reshape(rows, count * positions)
+            product = (matrix @ joined).reshape(-1, count, positions)
+            result[samples, group] = product.swapaxes(0, 1)
+    return result.reshape(len(padded), len(weight), *outputs)
 
 
 def weight_gradient(
@@ -35,7 +83,8 @@ def weight_gradient(
         return _channel_weight_gradient(padded, gradient, shape, groups, arguments)
     result = np.zeros((groups, shape[0] // groups, math.prod(shape[1:])), x.dtype)
     padded, plane = _plane(padded), _plane_geometry(*arguments)
-    for samples, count, positions in _portions(gradient, math.prod(shape[1:]) * groups):
+    positions = math.prod(gradient.shape[2:])
+    for samples, count in _portions(len(gradient), math.prod(shape[1:]) * groups * positions):
         rows = unfold(padded[samples], **plane).reshape(count, groups, -1, positions)
         parts = gradient[samples].reshape(count, groups, -1, positions)
         result += np.matmul(parts, rows.swapaxes(2, 3)).sum(axis=0)
@@ -70,9 +119,9 @@ def data_gradient(
                 (parts * factor).sum(axis=2) if multiple > 1 else parts[:, :, 0] * factor[:, 0]
             )
     else:
-        rows = math.prod(weight.shape[1:])
+        rows, positions = math.prod(weight.shape[1:]), math.prod(gradient.shape[2:])
         turned = weight.reshape(groups, -1, rows).swapaxes(1, 2)
-        for samples, count, positions in _portions(gradient, rows * groups):
+        for samples, count in _portions(len(gradient), rows * groups * positions):
             parts = gradient[samples].reshape(count, groups, -1, positions)
             columns = np.matmul(turned, parts).reshape(count, -1, positions)
             fold(columns, _plane(padded)[samples], **_plane_geometry(*arguments))
@@ -96,13 +145,19 @@ def _channel_weight_gradient(
     return result
 
 
-def _portions(gradient: np.ndarray, rows: int) -> Iterator[tuple[slice, int, int]]:
-    """Yield slices of samples that bound the memory, how many each has, and the positions."""
-    positions = math.prod(gradient.shape[2:])
-    step = max(1, COLUMN_VALUES // (rows * positions))
-    for start in range(0, len(gradient), step):
-        stop = min(start + step, len(gradient))
-        yield slice(start, stop), stop - start, positions
+def _portions(count: int, size: int, values: int = COLUMN_VALUES) -> Iterator[tuple[slice, int]]:
+    """Yield slices of samples of so many unfolded values each, and how many each has."""
+    step = max(1, values // size)
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        yield slice(start, stop), stop - start
+
+
+def _columns(x: np.ndarray, plane: dict[str, tuple[int, int]]) -> np.ndarray:
+    """Return what every window sees, in the type of x."""
+    if x.dtype in FLOATS:
+        return unfold(x, **plane)
+    return unfold(x.astype(np.float32), **plane).astype(x.dtype)  # float16: nothing is lost
 
 
 def _filter(tap: Sizes) -> tuple[slice | int, ...]:

@@ -75,22 +75,6 @@ def taps(
         yield tap, padded[(slice(None), slice(None), *places)]
 
 
-def sliding(
-    padded: np.ndarray, window: Sizes, stride: Sizes, dilation: Sizes, outputs: Sizes
-) -> np.ndarray:
-    """Return a read-only view (batch, channels, *outputs, *window) of a padded array."""
-    batch, channels = padded.strides[:2]
-    spatial = padded.strides[2:]
-    shape = (*padded.shape[:2], *outputs, *window)
-    strides = (
-        batch,
-        channels,
-        *(s * step for s, step in zip(spatial, stride, strict=True)),
-        *(s * step for s, step in zip(spatial, dilation, strict=True)),
-    )
-    return np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
-
-
 def missing_at_end(
     sizes: Sizes, window: Sizes, stride: Sizes, dilation: Sizes, padding: Sizes, outputs: Sizes
 ) -> Sizes:

@@ -80,6 +80,13 @@ def bits_of_layers(
     return found
 
 
+def inner_layers(network: GraphView) -> list[Node]:
+    """Return the affine nodes that another one follows, in order."""
+    affine = [node for node in network.topological() if is_affine(node)]
+    followed = _reached(network, affine)[1]
+    return [node for node in affine if node in followed]
+
+
 def weight_range(bits: int) -> tuple[int, int]:
     """Return the integers of a weight: those of its bits that the type which stores it may hold.
 

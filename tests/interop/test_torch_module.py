@@ -40,6 +40,15 @@ def with_frozen_lsq(graph, x):
     lsq.freeze_batch_norms(graph)
 
 
+def with_channels_and_shifts(graph, x):
+    lsq.setup_quantizers(graph, 4, power_of_two=True, channel_wise=True, calibration=x)
+
+
+def with_aligned_lsq(graph, x):
+    lsq.setup_quantizers(graph, 4, power_of_two=True, fold_batch_norms=False, calibration=x)
+    lsq.align_batch_norms(graph)
+
+
 def with_sat(graph, x):
     sat.insert_sat_nodes(graph, True)
     sat.insert_param_quantizers(graph, 4)
@@ -63,6 +72,8 @@ WAYS = (
     with_normalized_lsq,
     with_shifts,
     with_frozen_lsq,
+    with_channels_and_shifts,
+    with_aligned_lsq,
     with_sat,
     with_fixed_point,
 )
@@ -145,12 +156,12 @@ def test_reference_networks_have_our_outputs_and_gradients(name, way, train):
 
 
 @pytest.mark.parametrize("make", [nets.chain, nets.residual, nets.concat, nets.linear_bottleneck])
-@pytest.mark.parametrize("way", [as_it_is, with_shifts])
+@pytest.mark.parametrize("way", [as_it_is, with_shifts, with_channels_and_shifts])
 def test_float32_networks_have_our_outputs(make, way):
     graph, x, _ = small(way, make)
     expected = aq.run(graph, x)
     found = GraphModule(graph).eval()(torch.tensor(x)).detach().numpy()
-    if way is with_shifts:  # all sums are exact
+    if way is not as_it_is:  # all sums are exact
         np.testing.assert_array_equal(found, expected)
     else:
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

@@ -11,6 +11,7 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, GraphError, UnsupportedError
 from aidge_quant.executor import run
 from aidge_quant.ops import LSQ, BatchNorm, Clip, Quantizer, Softmax, producer
+from aidge_quant.recipes.fold_batch_norm import batch_norm_affine
 from aidge_quant.training import SGD, fit
 
 #: How much of an output step the rounding of a bias may be.
@@ -40,9 +41,10 @@ def integers_of(graph, true_integers=True):
 
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("channels", [False, True])
 @pytest.mark.parametrize("bits", [2, 4, 8])
-def test_integer_network_computes_what_was_trained(name, shift, bits):
-    graph = trained(name, bits, power_of_two=shift)
+def test_integer_network_computes_what_was_trained(name, shift, channels, bits):
+    graph = trained(name, bits, power_of_two=shift, channel_wise=channels)
     fake, exact = run(graph, X), integers_of(graph)
     network = aq.lower(exact)
     out = network.run(network.quantize_input(X))
@@ -134,7 +136,7 @@ def test_bits_of_layers():
     with pytest.raises(DataError, match="joined_bits: 16, expected"):
         lsq.setup_quantizers(nets.residual(), 4, joined_bits=16)
     with pytest.raises(DataError, match="needs fold_batch_norms"):
-        lsq.setup_quantizers(nets.chain(), 4, power_of_two=True, fold_batch_norms=False)
+        lsq.setup_quantizers(nets.chain(), 4, channel_wise=True, fold_batch_norms=False)
 
 
 def test_inputs_without_negative_values_are_unsigned():
@@ -204,6 +206,61 @@ def test_frozen_batch_norms_lose_nothing_at_the_end(name):
     assert agreement(real, fake) == 1
     with pytest.raises(GraphError, match="its bias is quantized already"):
         lsq.freeze_batch_norms(graph)
+
+
+@pytest.mark.parametrize("name", ["chain", "residual"])
+def test_aligned_batch_norms_end_in_shifts_and_lose_nothing(name):
+    graph = NETS[name]()
+    lsq.setup_quantizers(graph, 4, calibration=X, power_of_two=True, fold_batch_norms=False)
+    lsq.align_batch_norms(graph)
+    fit(graph, (X, Y), epochs=2, batch_size=20, optimizer=SGD(0.02))
+    lsq.align_batch_norms(graph)
+    before = run(graph, X)
+    lsq.freeze_batch_norms(graph)
+    fake = run(graph, X)
+    assert np.abs(fake - before).mean() < 0.05 * np.abs(before).max()  # biases are rounded
+    fit(graph, (X, Y), epochs=1, batch_size=20, optimizer=SGD(0.005), batch_statistics=False)
+    network = aq.lower(integers_of(graph))
+    real = network.dequantize_output(network.run(network.quantize_input(X)))
+    np.testing.assert_array_equal(real, run(graph, X))
+    assert all(not layer_multiplies(layer) for layer in network.layers)
+    with pytest.raises(GraphError, match="its bias is quantized already"):
+        lsq.align_batch_norms(graph)
+
+
+def test_aligning_changes_factors_and_not_the_float_function():
+    graph = nets.residual()
+    scale = graph.node("second_bn_scale")
+    value = scale.operator.value.copy()
+    value[:2] = (-1.5, 0.0)
+    scale.operator = producer(value)
+    lsq.setup_quantizers(graph, 8, calibration=X, power_of_two=True, fold_batch_norms=False)
+    before = run(graph, X)
+    lsq.align_batch_norms(graph)
+    (norm,) = (node for node in graph.nodes if isinstance(node.operator, BatchNorm))
+    factor, _ = batch_norm_affine(norm)
+    exponents = np.log2(np.abs(np.delete(factor, 1)))
+    np.testing.assert_allclose(exponents, np.rint(exponents), rtol=0, atol=1e-5)
+    assert factor[0] < 0
+    assert factor[1] == 0
+    # The weights, of 8 bits, are rounded and clipped anew.
+    assert np.abs(run(graph, X) - before).mean() < 0.05 * np.abs(before).max()
+
+
+def test_channels_of_other_sizes_keep_their_bits():
+    plain, wise = nets.residual(), nets.residual()
+    for graph in (plain, wise):
+        weight = graph.node("inner_w")
+        value = weight.operator.value.copy()
+        value[0] *= 64
+        weight.operator = producer(value)
+    lsq.setup_quantizers(plain, 4, calibration=X)
+    lsq.setup_quantizers(wise, 4, calibration=X, channel_wise=True)
+    kept = [
+        np.unique(g.node("inner_w_int").operator.value[1]).size
+        for g in map(integers_of, (plain, wise))
+    ]
+    assert kept[0] <= 3 < 7 <= kept[1]
 
 
 def test_a_frozen_channel_that_passes_nothing_is_a_constant():
