@@ -33,6 +33,7 @@ def setup_quantizers(
     power_of_two: bool = False,
     fold_batch_norms: bool = True,
     channel_wise: bool = False,
+    least_error: bool = False,
     calibration: Arrays | None = None,
 ) -> None:
     """Insert, in place, the LSQ quantizers that a network trains with.
@@ -68,6 +69,9 @@ def setup_quantizers(
         trains, times a constant that follows from the weights now, with ``power_of_two`` a power of
         two. Layers of 4 bits and fewer lose much less. Not for layers that only outputs of the
         network read, which keep their accumulator. Needs ``fold_batch_norms``.
+    least_error : bool
+        Begin with the steps that round weights and calibration with the least squared error, not
+        with the published 2 mean|x| / sqrt(largest). Needs ``calibration``.
     calibration : array (batch, *shape), or a mapping of them by input name, optional
         Samples as the network is fed. They set the steps at once, and an input without negative
         values takes unsigned integers. Without them the input is signed and the first forward of
@@ -90,6 +94,8 @@ def setup_quantizers(
     twin = network.clone()
     if channel_wise and not fold_batch_norms:
         raise DataError("channel_wise needs fold_batch_norms: a BatchNorm scales every channel")
+    if least_error and calibration is None:
+        raise DataError("least_error needs calibration: steps follow from the data")
     require_bits(joined_bits, "joined_bits")
     prepare_training(twin, fold_batch_norms)
     default = LayerBits(nb_bits, nb_bits if activation_bits is None else activation_bits)
@@ -120,7 +126,7 @@ def setup_quantizers(
             twin.insert_before(layer, 2, BiasQuantizer(power_of_two), name, both)
     twin.check()
     if calibration is not None:
-        initialize(twin, calibration)
+        initialize(twin, calibration, least_error=least_error)
     network.become(twin)
 
 

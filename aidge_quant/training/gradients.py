@@ -21,7 +21,7 @@ MOMENTUM = 0.1
 Values = dict[Node, tuple[np.ndarray, ...]]
 
 
-def initialize(graph: GraphView, x: Arrays) -> None:
+def initialize(graph: GraphView, x: Arrays, *, least_error: bool = False) -> None:
     """Set, in place, every LSQ step that is 0 from what the quantizer sees of a batch.
 
     Parameters
@@ -29,6 +29,8 @@ def initialize(graph: GraphView, x: Arrays) -> None:
     graph : GraphView
     x : array (batch, *shape), or a mapping of them by input name
         As the float network is fed. ``fit`` does it with its first batch.
+    least_error : bool
+        Set steps to ``LSQ.least_error_step`` and not to ``initial_step``.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def initialize(graph: GraphView, x: Arrays) -> None:
     """
     feeds = calibration_feeds(graph, x)
     if any(_lacks_step(node) for node in graph.nodes):
-        forward(graph, feeds, train=False, first=True)
+        forward(graph, feeds, train=False, first=True, least_error=least_error)
 
 
 def calibration_feeds(graph: GraphView, x: Arrays) -> dict[str, np.ndarray]:
@@ -130,7 +132,12 @@ def loss_and_gradients(
 
 
 def forward(
-    graph: GraphView, feeds: Mapping[str, np.ndarray], *, train: bool, first: bool
+    graph: GraphView,
+    feeds: Mapping[str, np.ndarray],
+    *,
+    train: bool,
+    first: bool,
+    least_error: bool = False,
 ) -> tuple[list[Node], Values, dict[Node, tuple[np.ndarray, np.ndarray]]]:
     """Run a batch and keep all values.
 
@@ -140,6 +147,8 @@ def forward(
         BatchNorm takes the statistics of the batch, and its stored ones move towards them.
     first : bool
         Set the LSQ steps that are 0.
+    least_error : bool
+        To those with the least error, as ``initialize`` has it.
 
     Returns
     -------
@@ -158,7 +167,7 @@ def forward(
         if first and _lacks_step(node):
             source, data = node.input(1).node, arrays[0]
             assert data is not None
-            _set_step(operator, source, data)
+            _set_step(operator, source, data, least_error)
             values[source] = (source.operator.value,)
             arrays[1] = source.operator.value
         try:
@@ -187,7 +196,7 @@ def _lacks_step(node: Node) -> bool:
     return isinstance(source, Producer) and not source.value.any()
 
 
-def _set_step(operator: LSQ, source: Node, data: np.ndarray) -> None:
+def _set_step(operator: LSQ, source: Node, data: np.ndarray, least_error: bool) -> None:
     value = initial_step(data, operator.range[1])
     if not math.isfinite(value):
         raise DataError(
@@ -199,6 +208,8 @@ def _set_step(operator: LSQ, source: Node, data: np.ndarray) -> None:
             f"{source.name}: its quantizer sees nothing but zeros, so no step follows from them; "
             "feed real data, or set the step"
         )
+    if least_error:
+        value = operator.least_error_step(data)
     array = np.full_like(source.operator.value, value)
     set_value(source, array)
 
