@@ -11,8 +11,8 @@ from aidge_quant.dtypes import dtype
 from aidge_quant.errors import DataError, GraphError, UnsupportedError
 from aidge_quant.executor import run
 from aidge_quant.ops import LSQ, BatchNorm, Clip, Quantizer, Softmax, producer
-from aidge_quant.recipes.fold_batch_norm import batch_norm_affine
 from aidge_quant.ops.learned_quantization import initial_step
+from aidge_quant.recipes.fold_batch_norm import batch_norm_affine
 from aidge_quant.training import SGD, fit
 from aidge_quant.training.gradients import calibration_feeds, forward
 
