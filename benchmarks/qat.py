@@ -4,12 +4,12 @@ Tasks, all by LSQ, first and last layers and sums with 8 bits:
 
 - ``mnist``: a LeNet-size network, trained in float from random weights, then with quantizers; all
   60,000 images of mnist_train, tested on the 2000 of mnist_small.
-- ``resnet8``: resnet8_cifar10 as it is published, with its BatchNorm (resnet8_cifar10_bn), trained
-  on with quantizers on the 10,000 images of cifar10_train10k (moved and mirrored), tested on the
-  2000 of cifar10_small. It learns the logits that the float network has for each image, not the
-  labels. A few epochs without statistics of BatchNorm end it.
+- ``resnet8``: resnet8_cifar10 as it is published, trained on with quantizers on the 10,000 images
+  of cifar10_train10k (moved and mirrored), tested on the 2000 of cifar10_small. It learns the
+  logits that the float network has for each image, not the labels. Steps are those of the least
+  error and stay so; each channel of a weight has a unit of its own.
 - ``resnet8-shifts``: the same with steps that are powers of two, so that every channel ends in one
-  shift. BatchNorm is aligned to powers of two before the training and once within it.
+  shift.
 - ``mlp``: the mlp of the reference nets, on the digits of scikit-learn that are not among its 500
   test images.
 
@@ -163,61 +163,38 @@ def published(name):
 
 
 @dataclasses.dataclass(frozen=True)
-class Phase:
-    """One call of ``fit``, its rate going down to 0, and what happens to BatchNorm before it.
-
-    ``at_rest``: kinds of parameters that do not train; "scale" are the scales of BatchNorm.
-    """
-
-    name: str
-    epochs: int
-    optimizer: Optimizer
-    before: Callable[[GraphView], None] | None = None
-    at_rest: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
 class Task:
-    """Data, float network, augmentation, phases, and how the quantizers are set up."""
+    """Data, float network, augmentation, training, and how the quantizers are set up."""
 
     data: Callable
     network: Callable
     augment: Callable | None
-    phases: tuple[Phase, ...]
+    optimizer: Optimizer  #: its rate goes down to 0
+    epochs: int = 10
     setup: dict = dataclasses.field(default_factory=dict)
-    taught: bool = False  #: by the float network, not by labels
-
-
-def one_phase(optimizer, epochs=10):
-    return (Phase("quantizers", epochs, optimizer),)
+    taught: bool = False  #: by the float network, not by labels; steps then stay as they are
 
 
 RESNET8 = Task(
     cifar_data,
-    published("resnet8_cifar10_bn"),
+    published("resnet8_cifar10"),
     moved(4, mirror=True),
-    (
-        Phase("bn", 22, Adam(1e-3)),
-        Phase("again", 14, Adam(5e-4), None, (Kind.STEP,)),
-        Phase("frozen", 2, Adam(5e-5), lsq.freeze_batch_norms, (Kind.STEP,)),
-    ),
-    {"fold_batch_norms": False},
+    Adam(3e-4),
+    16,
+    {"channel_wise": True, "least_error": True},
     taught=True,
 )
 
 TASKS = {
-    "mnist": Task(mnist_data, trained_lenet, moved(2, mirror=False), one_phase(SGD(0.02, 1e-4))),
+    "mnist": Task(mnist_data, trained_lenet, moved(2, mirror=False), SGD(0.02, 1e-4)),
     "resnet8": RESNET8,
     "resnet8-shifts": dataclasses.replace(
         RESNET8,
-        phases=(
-            Phase("bn", 8, Adam(1e-3), lsq.align_batch_norms),
-            Phase("aligned", 14, Adam(7e-4), lsq.align_batch_norms, ("scale", Kind.STEP)),
-            Phase("frozen", 3, Adam(1e-4), lsq.freeze_batch_norms, (Kind.STEP,)),
-        ),
-        setup={"fold_batch_norms": False, "power_of_two": True},
+        optimizer=Adam(5e-4),
+        epochs=24,
+        setup={**RESNET8.setup, "power_of_two": True},
     ),
-    "mlp": Task(mlp_data, published("mlp"), None, one_phase(SGD(0.01, 1e-4))),
+    "mlp": Task(mlp_data, published("mlp"), None, SGD(0.01, 1e-4)),
 }
 
 
@@ -232,15 +209,6 @@ def first_weights(graph, images, optimizer):
     quantizer = first.input(1).node
     names = tuple(quantizer.input(slot).node.name for slot in (0, 1))
     return Group(names, 1 / largest ** (1 if isinstance(optimizer, Adam) else 2))
-
-
-def resting(graph, kinds):
-    """Return the group of the parameters that do not train."""
-    members = [kind for kind in kinds if kind != "scale"]
-    if "scale" in kinds:
-        norms = (node for node in graph.topological() if isinstance(node.operator, ops.BatchNorm))
-        members += [node.input(1).node.name for node in norms]
-    return [Group(tuple(members), 0.0)] if members else []
 
 
 class Taught:
@@ -308,41 +276,33 @@ class Told:
         self.seconds.append(time.perf_counter() - self.last)
         self.last = time.perf_counter()
         told(view, epoch)
-        return self.stopped
-
-    @property
-    def stopped(self):
-        """Whether the run has had all the epochs that it may have."""
         return self.most is not None and len(self.seconds) >= self.most
 
 
-def train_phase(graph, phase, task, options, number, train, teacher, telling):
-    """Train a phase; return whether it came to its end."""
-    optimizer, epochs = phase.optimizer, phase.epochs
+def train_quantized(graph, task, options, train, teacher, telling):
+    """Train with quantizers; return whether it came to its end."""
+    optimizer, epochs = task.optimizer, task.epochs
     if options.rate is not None:
         optimizer = dataclasses.replace(optimizer, rate=options.rate)
-    if len(task.phases) == 1 and options.epochs is not None:
+    if options.epochs is not None:
         epochs = options.epochs
-    path = options.checkpoint
-    if len(task.phases) > 1:
-        path = beside(path, phase.name)
-    if phase.before is not None:
-        phase.before(graph)
-    seed = options.seed + 1000 * number
+    groups = [first_weights(graph, train[0], optimizer)]
     taught, how = train, {"augment": task.augment}
     if task.taught:
-        taught = Taught(teacher, train[0], task.augment, seed, epochs_done(path))
+        done = epochs_done(options.checkpoint)
+        taught = Taught(teacher, train[0], task.augment, options.seed, done)
+        groups.append(Group((Kind.STEP,), 0.0))
         how = {"loss": mean_squared_error}
-    print(f"{phase.name}: {epochs} epochs, {optimizer}", flush=True)
+    print(f"{epochs} epochs, {optimizer}", flush=True)
     history = fit(
         graph,
         taught,
         epochs=epochs,
         optimizer=optimizer,
-        groups=[first_weights(graph, train[0], optimizer), *resting(graph, phase.at_rest)],
-        seed=seed,
+        groups=groups,
+        seed=options.seed,
         callbacks=(telling,),
-        checkpoint=path,
+        checkpoint=options.checkpoint,
         **how,
     )
     return len(history) == epochs
@@ -368,11 +328,9 @@ def measure(options):
         **task.setup,
     )
     telling = Told(options.stop_after)
-    for number, phase in enumerate(task.phases):
-        ended = train_phase(graph, phase, task, options, number, train, teacher, telling)
-        if not ended or (telling.stopped and phase is not task.phases[-1]):
-            print(f"stopped after {len(telling.seconds)} epochs; --checkpoint goes on")
-            return
+    if not train_quantized(graph, task, options, train, teacher, telling):
+        print(f"stopped after {len(telling.seconds)} epochs; --checkpoint goes on")
+        return
     fake = outputs(graph, images)
     print(f"trained   {right(fake, labels)}")
     lsq.post_training_transform(graph, True)
@@ -399,9 +357,9 @@ def main():
     add("task", choices=TASKS)
     add("--weights", type=int, default=4, help="bits")
     add("--activations", type=int, default=4, help="bits")
-    add("--epochs", type=int, help="with quantizers, in tasks of one phase; default: 10")
+    add("--epochs", type=int, help="with quantizers, in place of those of the task")
     add("--float-epochs", type=int, default=6, help="before, where the float network is trained")
-    add("--rate", type=float, help="of the optimizer, in place of those of the task")
+    add("--rate", type=float, help="of the optimizer, in place of that of the task")
     add("--seed", type=int, default=0)
     add("--checkpoint", type=Path, help="written after each epoch; an earlier training goes on")
     add("--stop-after", type=int, metavar="EPOCHS", help="end this run then")
