@@ -241,8 +241,8 @@ cdef class Steps:
         s.images, s.finish = self._images(images), self._finish(finish)
         s.weight, s.bias = self._bytes(weight), self._numbers(bias)
         s.pixels, s.offsets = self._numbers(pixels), self._numbers(offsets)
-        (s.block, s.pixel_count, s.image_values, s.steps, s.groups, s.group_outputs, s.group_channels,
-         s.source, s.residual, s.target) = numbers
+        (s.block, s.pixel_count, s.image_values, s.steps, s.groups, s.group_outputs,
+         s.group_channels, s.source, s.residual, s.target) = numbers
 
     cdef void _depthwise(
         self, aq_depthwise* s, tuple images, tuple finish, weight, bias, tuple numbers,

@@ -37,6 +37,15 @@ def requantization(rng, channels, form):
         multiplier = rng.integers(1 << 30, (1 << 31) - 1, channels, dtype=np.int32)
         shift = rng.integers(31, 36, channels).astype(np.int8)
         return Requantization(shift, multiplier, -5, -120, 127)
+    if form == "large offset":  # no zero point; a network that was made by hand may have one
+        offset = int(rng.choice([-(10**6), -65000, -32700, -300, 300, 40000, 10**6]))
+        if rng.integers(2):
+            return Requantization(
+                rng.integers(6, 12, channels).astype(np.int8), None, offset, -128, 127
+            )
+        multiplier = rng.integers(1 << 30, (1 << 31) - 1, channels, dtype=np.int32)
+        shift = rng.integers(31, 40, channels).astype(np.int8)
+        return Requantization(shift, multiplier, offset, -128, 127)
     if form == "huge sums":
         multiplier = rng.integers((1 << 31) - 1000, (1 << 31) - 1, channels, dtype=np.int32)
         shift = rng.choice([31, 32, 33, 34, 40, 52, 55, 60], channels).astype(np.int8)
@@ -88,7 +97,9 @@ def convolution(rng, case, kind=dtype.int8):
 def sums():
     """Yield sums and multiples of all sizes around a vector and a block, and a seed."""
     rng = np.random.default_rng(6)
-    kinds = itertools.cycle(["shift", "multiplier", "large multiplier", "small shift"])
+    kinds = itertools.cycle(
+        ["shift", "multiplier", "large multiplier", "small shift", "large offset"]
+    )
     factors = itertools.cycle([(1, 1), (32767, -32767), (-7, 5), (-32767, 32767)])
     for index, size in enumerate((1, 63, 64, 65, 255, 256, 257, 700)):
         for binary in (False, True, True):
@@ -113,6 +124,7 @@ FORMS = (
     "large multiplier",
     "small shift",
     "huge sums",
+    "large offset",
     "residual",
 )
 SIZES = (1, 3, 4, 8, 15, 16, 17, 24, 32, 40, 48, 64, 65, 96, 130, 160)

@@ -261,7 +261,8 @@ static void aq_strand_of_form(aq_strand *t, const uint8_t *ring, ptrdiff_t slot)
 {
     const aq_finish *f = &t->layer->finish;
 
-    if (f->form == AQ_RIGHT_SHIFTS && f->output_size == 1 && f->residual_size == 0) {
+    if (f->form == AQ_RIGHT_SHIFTS && f->output_size == 1 && f->residual_size == 0
+            && aq_small_offset(f)) {
         aq_run_strand(AQ_BY_SHIFTS, t, ring, slot);
 #if defined(AQ_MULTIPLIERS)
     } else if (f->residual_size == 0 && aq_in_registers(f)) {
@@ -324,7 +325,7 @@ static void aq_ring_row(const aq_depthwise *s, const uint8_t *x, uint8_t *y)
     }
 }
 
-/* The rows [first_row, stop_row) of the outputs of one image; the strand knows the index of the first. */
+/* The rows [first_row, stop_row) of the outputs of one image; the strand knows where they begin. */
 static void aq_depthwise_rows(aq_strand *t, const uint8_t *x, uint8_t *ring, ptrdiff_t first_row,
         ptrdiff_t stop_row)
 {
@@ -340,8 +341,9 @@ static void aq_depthwise_rows(aq_strand *t, const uint8_t *x, uint8_t *ring, ptr
         for (; row < y0 + s->ring_rows; row++) {
             const ptrdiff_t from = row - m->top;
 
-            if (row >= y0 && row < m->padded_height) {
-                aq_ring_row(s, (from >= 0 && from < m->height) ? (x + (from * row_values)) : NULL,
+            if (row < m->padded_height) {
+                const int inside = from >= 0 && from < m->height;
+                aq_ring_row(s, inside ? (x + (from * row_values)) : NULL,
                         ring + (free * s->row_values));
             }
             free = (free + 1 < s->ring_rows) ? (free + 1) : 0;

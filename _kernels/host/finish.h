@@ -144,6 +144,14 @@ static void aq_finish_tile_any(const aq_finish *f, ptrdiff_t first, ptrdiff_t ro
     }
 }
 
+/* Whether the offset is a zero point of int8, as those of networks are that were made here: vectors
+ * add it in 16 bits.
+ */
+static inline int aq_small_offset(const aq_finish *f)
+{
+    return f->offset == (int8_t)f->offset;
+}
+
 #ifndef AQ_FINISH_TILE
 #define AQ_FINISH_TILE aq_finish_tile_any
 #endif

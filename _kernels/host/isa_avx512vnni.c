@@ -140,32 +140,13 @@ static inline __attribute__((always_inline)) void aq_finish_vectors(const int mu
     }
 }
 
-static void aq_finish_tile_vectors(const aq_finish *f, ptrdiff_t first, ptrdiff_t rows,
-        ptrdiff_t columns, ptrdiff_t width, int32_t *acc, const uint8_t *residual,
-        uint8_t *target, ptrdiff_t index, ptrdiff_t stride)
-{
-    int8_t *y = (int8_t *)target + index;
-    const int8_t *r = f->residual_size ? ((const int8_t *)residual + index) : NULL;
-
-    if (f->output_size != 1 || f->residual_size > 1
-            || (f->form != AQ_RIGHT_SHIFTS && f->form != AQ_MULTIPLIER_HALF_UP)) {
-        aq_finish_tile_any(f, first, rows, columns, width, acc, residual, target, index, stride);
-    } else if (f->form == AQ_RIGHT_SHIFTS && r == NULL) {
-        aq_finish_vectors(0, 0, f, first, rows, columns, width, acc, r, y, stride);
-    } else if (f->form == AQ_RIGHT_SHIFTS) {
-        aq_finish_vectors(0, 1, f, first, rows, columns, width, acc, r, y, stride);
-    } else if (r == NULL) {
-        aq_finish_vectors(1, 0, f, first, rows, columns, width, acc, r, y, stride);
-    } else {
-        aq_finish_vectors(1, 1, f, first, rows, columns, width, acc, r, y, stride);
-    }
-}
+#include "finish_vectors.h"
 
 /* --- In registers: what int8 networks mostly have */
 
 /* Multipliers of 16 lanes with shifts of 31 or more, which no result leaves int32 with: products of
  * the even and of the odd lanes, and the shifts that leave the result in the lower and in the upper
- * half; for the latter a shift of 31 is one to the left, which a product of that shift has room for.
+ * half; for the latter a shift of 31 is one to the left, for which its product has room.
  */
 typedef struct aq_multiplier {
     __m512i even, odd, even_half, odd_half, even_shift, odd_left, odd_shift;
@@ -203,8 +184,8 @@ static inline __attribute__((always_inline)) __m512i aq_multiplied(__m512i t, aq
 /* Whether a requantization is one of those. */
 static inline int aq_in_registers(const aq_finish *f)
 {
-    return f->output_size == 1 && f->residual_size <= 1 && (f->form == AQ_RIGHT_SHIFTS
-            || (f->form == AQ_MULTIPLIER_HALF_UP && f->wide));
+    return f->output_size == 1 && f->residual_size <= 1 && aq_small_offset(f)
+            && (f->form == AQ_RIGHT_SHIFTS || (f->form == AQ_MULTIPLIER_HALF_UP && f->wide));
 }
 
 /* Narrow four vectors of 16 values, each plus the offset, to 64 bytes in order. */
@@ -380,8 +361,8 @@ static inline __attribute__((always_inline)) ptrdiff_t aq_sums_of(const int mult
     return i;
 }
 
-/* Write as many bytes from i to before `stop` as whole vectors hold, and return where they end; none
- * of other types and forms.  The factors of a network fit 16 bits.
+/* Write as many bytes from i to before `stop` as whole vectors hold, and return where they end;
+ * none of other types and forms.  The factors of a network fit 16 bits.
  */
 static ptrdiff_t aq_sum_bytes(const aq_elementwise *s, const uint8_t *a, const uint8_t *b,
         ptrdiff_t i, ptrdiff_t stop, uint8_t *y)

@@ -1,4 +1,7 @@
-/* Runs of steps in several threads: one batch each, or a share of every step each. */
+/* Runs of steps in several threads: one batch each, or a share of every step each.
+ *
+ * This is the way for one large image, where the outermost axis, the batch, has nothing to share.
+ */
 #if defined(__linux__)
 #define _GNU_SOURCE /* for the set of processors of a thread */
 #endif
@@ -17,6 +20,10 @@ int aq_meet(const aq_workspace *workspace)
     if (workspace->workers > 1) {
         const int round = atomic_load(&b->round);
 
+        /* Who goes on after that would be counted twice. */
+        if (atomic_load(&b->left)) {
+            return 0;
+        }
         if (atomic_fetch_add(&b->waiting, 1) + 1 == workspace->workers) {
             atomic_store(&b->waiting, 0);
             atomic_fetch_add(&b->round, 1);
@@ -79,7 +86,8 @@ void aq_run_jobs(aq_job *jobs, ptrdiff_t count)
     if (count > 1 && pthread_attr_init(&attributes) == 0) {
         aq_elsewhere(&attributes);
         while (begun < count
-                && pthread_create(&jobs[begun].thread, &attributes, aq_work, &jobs[begun]) == 0) {
+                && (pthread_create(&jobs[begun].thread, &attributes, aq_work, &jobs[begun]) == 0
+                || pthread_create(&jobs[begun].thread, NULL, aq_work, &jobs[begun]) == 0)) {
             begun++;
         }
         (void)pthread_attr_destroy(&attributes);
@@ -92,7 +100,7 @@ void aq_run_jobs(aq_job *jobs, ptrdiff_t count)
         pthread_join(jobs[i].thread, NULL);
     }
     if (shared && begun < count) {
-        /* A thread was missing: all again in this one, from the inputs, which are still there. */
+        /* A thread was missing: nobody came past the first step, whose inputs are still there. */
         jobs[0].workspace.worker = 0;
         jobs[0].workspace.workers = 1;
         aq_work(&jobs[0]);

@@ -106,8 +106,8 @@ class IntegerNetwork:
         intermediates : bool
             Also return every tensor.
         threads : int
-            How many the images of the batch, or every layer of less images, are shared out among;
-            less where there is little to compute. Whatever their number, and whatever instruction
+            How many the images of the batch, or the layers of fewer images, are shared out among;
+            fewer where there is little to compute. Whatever their number, and whatever instruction
             set the machine has, the integers are the same; ``AIDGE_QUANT_ISA`` names another one
             than the best (docs/golden_model.md). Several threads of Python may run one network at
             once.

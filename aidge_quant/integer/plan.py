@@ -242,7 +242,7 @@ def _becomes_step(layer: Layer, site: _Site) -> bool:
         height, width, channels = site.inputs[0].shape
         if (top + height + bottom) * (left + width + right) * channels > _MOST_VALUES:
             return False
-    if isinstance(layer, layers.FullyConnected) and layer.weight.shape[1] > _MOST_VALUES:
+    if isinstance(layer, layers.FullyConnected) and site.inputs[0].size > _MOST_VALUES:
         return False
     if isinstance(layer, layers.Slice | layers.Pad | layers.Concat):
         return len(site.output.shape) <= MOVED_AXES
@@ -367,13 +367,13 @@ class Plan:
         arrays : sequence of integer arrays (batch, *ONNX shape), checked
         threads : int, at least 1
             The images of the batch are shared out among so many, or every layer where there are
-            less images; among less threads where there is little to compute.
+            fewer images; among fewer threads where there is little to compute.
 
         Returns
         -------
         list of arrays (batch, *ONNX shape)
         """
-        batch = len(arrays[0]) if arrays else 1
+        batch = len(arrays[0])
         results = [np.empty((batch, *end.shape), end.dtype) for end in self._outputs]
         stored = [end.stored(array) for end, array in zip(self._inputs, arrays, strict=True)]
         if threads > 1:

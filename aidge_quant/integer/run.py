@@ -237,7 +237,7 @@ def run_network(
     intermediates : bool
         Also return every tensor, by tensor name, in ONNX layout. The layers then run one by one.
     threads : int
-        How many the images of the batch, or every layer, are shared out among.
+        How many the images of the batch, or the layers of fewer images, are shared out among.
 
     Returns
     -------
