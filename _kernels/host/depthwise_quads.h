@@ -24,7 +24,7 @@
  *     aq_packed(q, offset)            four quarters, each value plus the offset, as bytes
  *     aq_bounded(y, lower, upper), aq_store_bytes(p, y, count)
  * and, where it multiplies sums in registers, AQ_MULTIPLIERS, aq_multiplier, aq_multiplier_of,
- * aq_multiplied and aq_in_registers, as isa_avx512vnni.c has them.
+ * aq_multiplied and aq_in_registers, as finish512.h has them.
  */
 typedef struct aq_quarters {
     aq_sums4 q[4];

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from random_networks import inputs_for, integer_networks, single_layer_networks
 from tile_networks import FORMS, WEIGHTS, around_tiles, convolution
 
-from aidge_quant.integer.plan import STEPS, Plan
+from aidge_quant.integer.plan import Plan
 from aidge_quant.integer.run import run_layer
+from aidge_quant.integer.steps import STEPS
 from aidge_quant.kernels.engine import Engine
 
 # A machine for each instruction set; the second does not have those of the first.

@@ -10,9 +10,9 @@ from random_networks import inputs_for, integer_networks, single_layer_networks
 from tile_networks import FORMS, WEIGHTS, around_tiles, convolution, sums
 
 from aidge_quant.errors import DataError
-from aidge_quant.integer import plan
-from aidge_quant.integer.plan import STEPS
+from aidge_quant.integer import plan, steps
 from aidge_quant.integer.run import plan_of
+from aidge_quant.integer.steps import STEPS
 from aidge_quant.kernels.engine import ISA_VARIABLE, available_isas
 
 ISAS = available_isas()
@@ -84,7 +84,7 @@ def test_images_beyond_the_offsets_of_the_engine_run_without_it(monkeypatch):
     network = small()
     q = inputs_for(network, 2, 0)
     expected = network.run(q)
-    monkeypatch.setattr(plan, "_MOST_VALUES", 100)
+    monkeypatch.setattr(steps, "MOST_VALUES", 100)
     other = small()
     np.testing.assert_array_equal(other.run(q), expected)
     assert len(plan_of(other)._engine) == 0
