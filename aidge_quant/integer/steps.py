@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,18 +37,22 @@ class Site:
         return self.places[0], self.places[1], self.places[-1]
 
 
+def _window(layer: layers.Convolution | layers.DepthwiseConvolution) -> dict[str, Any]:
+    return {
+        "stride": layer.stride,
+        "dilation": layer.dilation,
+        "padding": layer.padding,
+        "pad_value": layer.pad_value,
+    }
+
+
 def _conv(engine: Engine, layer: layers.Convolution, site: Site) -> None:
     engine.conv(
         (site.inputs[0].shape, site.kind),
-        layer.weight,
-        layer.bias,
-        layer.requantization,
+        *(layer.weight, layer.bias, layer.requantization),
         site.affine_places,
-        stride=layer.stride,
-        dilation=layer.dilation,
-        padding=layer.padding,
+        **_window(layer),
         groups=layer.groups,
-        pad_value=layer.pad_value,
         dtype=site.output.dtype.numpy,
         residual=layer.residual,
     )
@@ -56,14 +61,9 @@ def _conv(engine: Engine, layer: layers.Convolution, site: Site) -> None:
 def _depthwise(engine: Engine, layer: layers.DepthwiseConvolution, site: Site) -> None:
     engine.depthwise_conv(
         (site.inputs[0].shape, site.kind),
-        layer.weight,
-        layer.bias,
-        layer.requantization,
+        *(layer.weight, layer.bias, layer.requantization),
         site.affine_places,
-        stride=layer.stride,
-        dilation=layer.dilation,
-        padding=layer.padding,
-        pad_value=layer.pad_value,
+        **_window(layer),
         dtype=site.output.dtype.numpy,
         residual=layer.residual,
     )
