@@ -12,12 +12,14 @@ results.
 
 With ``--quantization`` it times ``quantize_network`` instead, beside quantize_static and, where it
 is installed, Aidge (MinMax, 256 images of resnet20), reading the model included, in turns as well.
+With ``--ranges N`` it tells the peak of memory of ``compute_ranges`` over N images of ResNet18.
 """
 
 import argparse
 import contextlib
 import io
 import logging
+import resource
 import sys
 import tempfile
 import time
@@ -226,6 +228,18 @@ def quantization(rounds, folder):
     return line
 
 
+def memory_of_ranges(count, folder):
+    """Return a line on the memory that the ranges of ResNet18 take."""
+    path = folder / "resnet18.onnx"
+    onnx.save(model_and_samples("resnet18")[0], path)
+    graph = aq.load_onnx(path)
+    start = time.perf_counter()
+    images = (networks.random_samples((3, 224, 224), 1, seed) for seed in range(count))
+    aq.compute_ranges(graph, images, False)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return f"resnet18, {count} images: {time.perf_counter() - start:.0f} s, peak {peak:.0f} MB"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("network", nargs="*", help=f"of {', '.join(CASES)}; default: all")
@@ -234,6 +248,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--multipliers", action="store_true", help="instead of single shifts")
     parser.add_argument("--quantization", action="store_true", help="time the quantization")
+    parser.add_argument("--ranges", type=int, metavar="N", help="memory of the ranges of N images")
     options = parser.parse_args()
     unknown = [name for name in options.network if name not in CASES]
     if unknown:
@@ -244,6 +259,9 @@ def main():
     print(f"{machine()}, onnxruntime {onnxruntime.__version__}\n")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        if options.ranges is not None:
+            print(memory_of_ranges(options.ranges, folder))
+            return
         if options.quantization:
             print(quantization(min(options.rounds, 5), folder))
             return
