@@ -153,9 +153,11 @@ cdef class Steps:
         while aq_isas[i] != NULL and aq_isas[i].name.decode() != name:
             i += 1
         self.isa = aq_isas[i]
+        if self.isa == NULL:
+            raise KeyError(name)
         self.room = room
         self.steps = <aq_step*>calloc(max(room, 1), sizeof(aq_step))
-        if self.isa == NULL or self.steps == NULL:
+        if self.steps == NULL:
             raise MemoryError
 
     def __dealloc__(self):

@@ -28,6 +28,8 @@ _ALIGNMENT = 64
 #: stay in a core's own cache; and there are so many of them at most.
 _CACHE = 600 * 1024
 _ROOM = 16
+#: Workspaces that are kept for the next runs.
+_KEPT = 8
 #: A thread gets products of this number at least: fewer are computed before it has begun.
 _LEAST_PRODUCTS = 50_000_000
 
@@ -183,7 +185,7 @@ class Plan:
         self._products = _products(network)
         #: Most images that run together.
         self.room = min(max(_CACHE // (self._arena + self._engine.scratch), 1), _ROOM)
-        self._free: deque[tuple[np.ndarray, np.ndarray]] = deque()
+        self._free: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_KEPT)
 
     @property
     def isa(self) -> str:

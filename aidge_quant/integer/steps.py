@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from aidge_quant.integer import layers
 from aidge_quant.integer.layers import Layer
 from aidge_quant.integer.tensors import IntegerTensor
-from aidge_quant.kernels.engine import MOVED_AXES, Engine, Part
+from aidge_quant.kernels.engine import MOVED_AXES, Engine
+from aidge_quant.kernels.geometry import Part, Window
 
 #: Values of an image up to which the engine has convolutions: it counts offsets in 32 bits, and the
 #: pixels of a strip of tiles may lie in 96 images.
@@ -37,22 +37,14 @@ class Site:
         return self.places[0], self.places[1], self.places[-1]
 
 
-def _window(layer: layers.Convolution | layers.DepthwiseConvolution) -> dict[str, Any]:
-    return {
-        "stride": layer.stride,
-        "dilation": layer.dilation,
-        "padding": layer.padding,
-        "pad_value": layer.pad_value,
-    }
-
-
 def _conv(engine: Engine, layer: layers.Convolution, site: Site) -> None:
     engine.conv(
         (site.inputs[0].shape, site.kind),
         *(layer.weight, layer.bias, layer.requantization),
         site.affine_places,
-        **_window(layer),
+        window=Window(layer.weight.shape[1:3], layer.stride, layer.dilation, layer.padding),
         groups=layer.groups,
+        pad_value=layer.pad_value,
         dtype=site.output.dtype.numpy,
         residual=layer.residual,
     )
@@ -63,7 +55,8 @@ def _depthwise(engine: Engine, layer: layers.DepthwiseConvolution, site: Site) -
         (site.inputs[0].shape, site.kind),
         *(layer.weight, layer.bias, layer.requantization),
         site.affine_places,
-        **_window(layer),
+        window=Window(layer.weight.shape[:2], layer.stride, layer.dilation, layer.padding),
+        pad_value=layer.pad_value,
         dtype=site.output.dtype.numpy,
         residual=layer.residual,
     )
@@ -100,9 +93,7 @@ def _average_pool(engine: Engine, layer: layers.AveragePool, site: Site) -> None
         (site.inputs[0].shape, site.kind),
         layer.requantization,
         site.places,
-        window=layer.window,
-        stride=layer.stride,
-        padding=layer.padding,
+        window=Window(layer.window, layer.stride, (1, 1), layer.padding),
         count_include_pad=layer.count_include_pad,
         zero_point=layer.zero_point,
         bias=layer.bias,
@@ -116,10 +107,7 @@ def _max_pool(engine: Engine, layer: layers.MaxPool, site: Site) -> None:
     engine.max_pool(
         (site.inputs[0].shape, site.kind),
         site.places,
-        window=layer.window,
-        stride=layer.stride,
-        dilation=layer.dilation,
-        padding=layer.padding,
+        Window(layer.window, layer.stride, layer.dilation, layer.padding),
     )
 
 

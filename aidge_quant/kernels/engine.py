@@ -3,22 +3,16 @@
 `aidge_quant.integer.plan` says where the tensors lie and which layers become steps.
 """
 
-import math
-import os
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from aidge_quant._kernels import engine as compiled
-from aidge_quant.errors import DataError
 from aidge_quant.kernels import packing
-from aidge_quant.kernels.arrays import window_count
+from aidge_quant.kernels.geometry import Part, Window
+from aidge_quant.kernels.instruction_sets import chosen_isa
 from aidge_quant.kernels.pooling import inside_counts
 from aidge_quant.kernels.requantization import Requantizes, packed
-
-#: Environment variable that names the instruction set to use instead of the best.
-ISA_VARIABLE = "AIDGE_QUANT_ISA"
 
 #: Bytes that steps may read behind the last value of a tensor.
 SLACK = 256
@@ -38,40 +32,6 @@ Workspace = tuple[np.ndarray, np.ndarray, int]
 MOVED_AXES = 4
 
 put, take = compiled.put, compiled.take
-
-
-def available_isas() -> list[str]:
-    """Return the instruction sets that this build and this machine have, best first."""
-    return compiled.available()
-
-
-def chosen_isa() -> str:
-    """Return the instruction set that new engines use: that of AIDGE_QUANT_ISA, else the best.
-
-    Raises
-    ------
-    DataError
-        If AIDGE_QUANT_ISA names none that this machine has.
-    """
-    known = available_isas()
-    name = os.environ.get(ISA_VARIABLE) or known[0]
-    if name not in known:
-        raise DataError(f"{ISA_VARIABLE} is {name!r}, expected one of {', '.join(known)}")
-    return name
-
-
-@dataclass(frozen=True)
-class Part:
-    """Values of a tensor at equal distances: its shape, and the first and every next by axis."""
-
-    shape: tuple[int, ...]
-    starts: tuple[int, ...]
-    steps: tuple[int, ...]
-
-    @classmethod
-    def whole(cls, shape: tuple[int, ...]) -> "Part":
-        """Return all values."""
-        return cls(shape, (0,) * len(shape), (1,) * len(shape))
 
 
 class Engine:
@@ -150,24 +110,15 @@ class Engine:
 
     @staticmethod
     def _images(
-        kernel: str,
-        x: Data,
-        window: tuple[int, int],
-        stride: tuple[int, int],
-        dilation: tuple[int, int],
-        padding: tuple[int, int, int, int],
-        pad_value: int,
-        operand_size: int,
+        kernel: str, x: Data, window: Window, pad_value: int, operand_size: int
     ) -> tuple[tuple, tuple[int, int], tuple[int, int]]:
         """Return what the images are, the size of the output, and that of the padded input."""
-        (h, w, channels), dtype = x
-        top, left, bottom, right = padding
-        height = window_count(kernel, h, window[0], stride[0], dilation[0], top, bottom)
-        width = window_count(kernel, w, window[1], stride[1], dilation[1], left, right)
-        full = (top + h + bottom, left + w + right)
-        copied = any(padding) or operand_size != dtype.itemsize
+        (height, width, channels), dtype = x
+        full = window.padded(height, width)
+        copied = any(window.padding) or operand_size != dtype.itemsize
         numbers = (dtype.itemsize, operand_size, pad_value, int(copied))
-        return (h, w, channels, top, left, *full, *numbers), (height, width), full
+        images = (height, width, channels, *window.padding[:2], *full, *numbers)
+        return images, window.outputs(kernel, height, width), full
 
     # -- layers ---------------------------------------------------------------------------------
 
@@ -179,9 +130,7 @@ class Engine:
         requantization: Requantizes,
         places: Places,
         *,
-        stride: tuple[int, int],
-        dilation: tuple[int, int],
-        padding: tuple[int, int, int, int],
+        window: Window,
         groups: int,
         pad_value: int,
         dtype: np.dtype,
@@ -202,10 +151,8 @@ class Engine:
         # int16 of any kind is multiplied as int16.
         widest = max(size, weight.itemsize)
         operand = self._operands[widest - 1]
-        window = (kernel_height, kernel_width)
-        images, (height, width), full = self._images(
-            "conv", x, window, stride, dilation, padding, pad_value, operand
-        )
+        images, (height, width), full = self._images("conv", x, window, pad_value, operand)
+        stride, dilation = window.stride, window.dilation
         self._copied(images)
         # Taps that lie side by side are one run of values.
         joined = dilation[1] == 1 and groups == 1
@@ -264,9 +211,7 @@ class Engine:
             bias,
             requantization,
             places,
-            stride=(1, 1),
-            dilation=(1, 1),
-            padding=(0, 0, 0, 0),
+            window=Window((1, 1), (1, 1), (1, 1), (0, 0, 0, 0)),
             groups=1,
             pad_value=0,
             dtype=dtype,
@@ -281,21 +226,19 @@ class Engine:
         requantization: Requantizes,
         places: Places,
         *,
-        stride: tuple[int, int],
-        dilation: tuple[int, int],
-        padding: tuple[int, int, int, int],
+        window: Window,
         pad_value: int,
         dtype: np.dtype,
         residual: np.ndarray | None,
     ) -> None:
         """Add a depthwise convolution; arguments as those of ``conv``."""
         kernel_height, kernel_width, channels = weight.shape
-        window, size = (kernel_height, kernel_width), x[1].itemsize
+        size, stride, dilation = x[1].itemsize, window.stride, window.dilation
         narrow = self._depthwise_s8 and size == weight.itemsize == 1
-        images, (height, width), full = self._images(
-            "depthwise_conv", x, window, stride, dilation, padding, pad_value, 1 if narrow else 2
+        images, outputs, full = self._images(
+            "depthwise_conv", x, window, pad_value, 1 if narrow else 2
         )
-        numbers = (*window, *stride, *dilation, height, width, *places)
+        numbers = (*window.size, *stride, *dilation, *outputs, *places)
         if not narrow:
             self._copied(images)
             entries = packing.entries_of(1, channels, packing.up(channels, packing.CHUNK))
@@ -356,9 +299,7 @@ class Engine:
         requantization: Requantizes | None,
         places: Places,
         *,
-        window: tuple[int, int],
-        stride: tuple[int, int],
-        padding: tuple[int, int, int, int],
+        window: Window,
         count_include_pad: bool,
         zero_point: int,
         bias: int,
@@ -367,46 +308,37 @@ class Engine:
         dtype: np.dtype,
     ) -> None:
         """Add an average pool; arguments as those of ``kernels.avg_pool``."""
-        numbers = self._pool("avg_pool", x, window, stride, (1, 1), padding)
+        numbers = self._pool("avg_pool", x, window)
         finish = counts = None
         if requantization is None:
-            sizes = zip(x[0][:2], numbers[3:5], window, stride, (1, 1), padding[:2], strict=True)
-            inside = np.outer(*(inside_counts(*axis) for axis in sizes)).reshape(-1)
-            whole = window[0] * window[1]
+            axes = zip(
+                x[0][:2],
+                numbers[3:5],
+                window.size,
+                window.stride,
+                window.dilation,
+                window.padding[:2],
+                strict=True,
+            )
+            inside = np.outer(*(inside_counts(*axis) for axis in axes)).reshape(-1)
+            whole = window.size[0] * window.size[1]
             counts = np.full_like(inside, whole) if count_include_pad else inside
         else:
             finish = self._finish("avg_pool", requantization, dtype, _ONE_CHANNEL, None, 0)
         last = (bias, zero_point, lower, upper, x[1].itemsize)
         self._steps.average_pool(finish, counts, (*numbers, *last, *places))
 
-    def max_pool(
-        self,
-        x: Data,
-        places: Places,
-        *,
-        window: tuple[int, int],
-        stride: tuple[int, int],
-        dilation: tuple[int, int],
-        padding: tuple[int, int, int, int],
-    ) -> None:
+    def max_pool(self, x: Data, places: Places, window: Window) -> None:
         """Add a max pool."""
-        numbers = self._pool("max_pool", x, window, stride, dilation, padding)
+        numbers = self._pool("max_pool", x, window)
         self._steps.max_pool((*numbers, 0, 0, 0, 0, x[1].itemsize, *places))
 
-    def _pool(
-        self,
-        kernel: str,
-        x: Data,
-        window: tuple[int, int],
-        stride: tuple[int, int],
-        dilation: tuple[int, int],
-        padding: tuple[int, int, int, int],
-    ) -> tuple[int, ...]:
-        (h, w, channels), _ = x
-        top, left, bottom, right = padding
-        height = window_count(kernel, h, window[0], stride[0], dilation[0], top, bottom)
-        width = window_count(kernel, w, window[1], stride[1], dilation[1], left, right)
-        return (h, w, channels, height, width, *window, *stride, *dilation, top, left)
+    @staticmethod
+    def _pool(kernel: str, x: Data, window: Window) -> tuple[int, ...]:
+        (height, width, channels), _ = x
+        outputs, (top, left, _, _) = window.outputs(kernel, height, width), window.padding
+        sizes = (*window.size, *window.stride, *window.dilation)
+        return (height, width, channels, *outputs, *sizes, top, left)
 
     def move(
         self,
@@ -433,10 +365,9 @@ class Engine:
         front = MOVED_AXES - len(shape)
         steps, firsts, totals = [], [], []
         for part in (source, target):
-            values = np.cumprod((1, *part.shape[:0:-1]), dtype=np.int64)[::-1]  # C order
-            along = [int(v) * step * size for v, step in zip(values, part.steps, strict=True)]
-            steps.append((*[0] * front, *along))
-            firsts.append(sum(int(v) * s for v, s in zip(values, part.starts, strict=True)) * size)
-            totals.append(math.prod(part.shape) * size)
+            along, first, total = part.in_memory()
+            steps.append((*[0] * front, *(v * size for v in along)))
+            firsts.append(first * size)
+            totals.append(total * size)
         numbers = (*firsts, *totals, size, int(fill is not None), fill or 0, *places)
         self._steps.move((*[1] * front, *shape), *steps, numbers)

@@ -13,7 +13,7 @@ from aidge_quant.errors import DataError
 from aidge_quant.integer import plan, steps
 from aidge_quant.integer.run import plan_of
 from aidge_quant.integer.steps import STEPS
-from aidge_quant.kernels.engine import ISA_VARIABLE, available_isas
+from aidge_quant.kernels.instruction_sets import ISA_VARIABLE, available_isas
 
 ISAS = available_isas()
 quick = settings(
